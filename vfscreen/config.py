@@ -52,6 +52,14 @@ class EligibilityConfig:
             "DECUBITUS", "CROSS TABLE", "側位",
         ),
     )  # fmt: skip
+    frontal_views: tuple[str, ...] = _key(
+        "words in descriptions that name a frontal view",
+        ("AP", "PA", "FRONTAL", "SUPINE", "ERECT", "UPRIGHT", "STANDING", "PRONE", "正面"),
+    )
+    missing_values: tuple[str, ...] = _key(
+        "values of BodyPartExamined and ViewPosition that count as none given",
+        ("UNKNOWN", "UNK", "OTHER", "NONE", "UNSPECIFIED", "UNDEFINED", "NOT SPECIFIED", "N/A"),
+    )
     min_age_years: int = _key("youngest patient screened", 50, low=0, high=130)
     min_short_side_px: int = _key("smallest short side", 512, low=1, high=100_000)
     allow_unknown_age: bool = _key("screen films whose patient's age is unknown", True)

@@ -1,0 +1,1 @@
+"""Find and describe: walk the archive, read headers, decide who is screened."""
