@@ -1,0 +1,1 @@
+"""Relations and questions in SQL; `vfscreen.results.sql` reads them."""

@@ -1,0 +1,31 @@
+-- Reporting rate: of the studies that likely show the finding, how many have it in their report.
+-- Grain: one row a calendar year of the study, and one for all (year NULL).
+-- Parameters: $finding, $threshold (what counts as likely).
+-- Caveat: biased, and not only by the model's false positives. Fractures that reports miss are
+-- subtler than those they name, and the model finds subtle ones less often: the true rate is lower
+-- than this one. False positives, which no report can name, push it the other way. An audit that
+-- reads a sample of every stratum is the only honest figure.
+-- Reference: Chen et al. (2021), PLoS ONE 16(1):e0245992: 234 of 438 (53 %) were reported.
+with likely as (
+    select
+        report_status,
+        extract(year from study_date) as study_year
+    from screened_studies
+    where
+        finding = $finding
+        and probability >= $threshold
+        and report_status <> 'no_report'
+)
+
+select
+    study_year,
+    count(*) as likely_studies,
+    count(*) filter (where report_status = 'reported') as reported,
+    count(*) filter (where report_status = 'uncertain') as uncertain,
+    count(*) filter (where report_status = 'ambiguous') as ambiguous,
+    count(*) filter (where report_status = 'denied') as denied,
+    count(*) filter (where report_status = 'not_mentioned') as not_mentioned,
+    count(*) filter (where report_status = 'reported') / count(*) as reporting_rate
+from likely
+group by grouping sets ((study_year), ())
+order by study_year nulls first

@@ -1,0 +1,1 @@
+"""The results folder: Arrow schemas, Parquet parts, the DuckDB catalogue, the SQL of sql/."""
