@@ -28,6 +28,11 @@ NOT_REACHED = "not_reached"
 
 _CHUNK_FILES = 64
 """Files a thread is given at a time: with fewer, handing them over costs more than reading."""
+_DECISION = [
+    "archive_path", "sop_instance_uid", "eligible", "exclusion_reason", "failure_reason",
+    "eligibility_sha256",
+]  # fmt: skip
+"""What deciding needs of a known row; of a million rows the rest stays where it is."""
 _TRANSIENT = pa.array([reason.value for reason in FailureReason if reason.transient])
 
 
@@ -112,9 +117,10 @@ def scan(
 
     fresh_files = list(compress(found, ~unchanged))
     fresh_rows = _read(fresh_files, config, stamp, result, progress, stop)
-    old_rows = known.take(pa.array(known_row[unchanged]))
+    old_known_row = known_row[unchanged]
+    old_rows = known.select(_DECISION).take(pa.array(old_known_row))
     lost = _lost(known, known_row, result)
-    unseen = known.filter(pa.array(~_seen(known, known_row) & ~lost))
+    unseen = known.select(_DECISION).filter(pa.array(~_seen(known, known_row) & ~lost))
 
     # Which of several files with one SOPInstanceUID counts is the archive's matter, not a file's.
     fresh_known_row = known_row[~unchanged][: fresh_rows.num_rows]
@@ -122,14 +128,17 @@ def scan(
     judged_as = pc.fill_null(old_rows["eligibility_sha256"], "")
     stale = manifest.numpy(pc.not_equal(judged_as, stamp.eligibility_sha256))
     old = _Part(old_rows, _held(old_rows)[:-1])
-    old.reasons[stale] = manifest.judged_again(old_rows.filter(pa.array(stale)), eligibility)
-    _settle_duplicates(fresh, old, _Part(unseen, _held(unseen)[:-1]))
+    stale_rows = known.take(pa.array(old_known_row[stale]))
+    old.reasons[stale] = manifest.judged_again(stale_rows, eligibility)
+    if fresh_rows.num_rows or lost.any() or stale.any():  # else last night's answer holds
+        _settle_duplicates(fresh, old, _Part(unseen, _held(unseen)[:-1]))
 
     changed = stale | (old.reasons != manifest.objects(old_rows["exclusion_reason"].to_pylist()))
+    changed_rows = known.take(pa.array(old_known_row[changed]))
     result.new_rows = pa.concat_tables(
         [
             manifest.decided(fresh_rows, fresh.reasons, stamp),
-            manifest.decided(old_rows.filter(pa.array(changed)), old.reasons[changed], stamp),
+            manifest.decided(changed_rows, old.reasons[changed], stamp),
             manifest.vanished(known.filter(pa.array(lost)), stamp),
         ]
     )
