@@ -1,0 +1,386 @@
+"""Train the demonstration checkpoint on phantom films.
+
+`python -m vfscreen.jobs.train --out demo.safetensors --minutes 8`. This module is imported by
+every renderer process: torch is imported where it is used.
+"""
+
+import json
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from vfscreen import __version__
+from vfscreen.errors import UsageError
+from vfscreen.jobs.phantom_cache import CachePlan, PhantomCache, rendering, wait_for
+from vfscreen.model.checkpoint import CheckpointInfo
+from vfscreen.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+    from vfscreen.model.network import FilmClassifier
+    from vfscreen.model.training import FilmArrays, TrainingState
+
+NAME = "phantom-demonstration-resnext50"
+ARCHITECTURE = "resnext50_32x4d"
+FINDING = "vertebral_fracture"
+# Training patients that must be there before training starts beside the renderer.
+FIRST_GROUPS = 512
+# The phantom's mix of FRACTURE, MIMIC and PLAIN, in the order of a group.
+MIX = (0.30, 0.35, 0.35)
+REPORT_S = 40.0
+
+
+def train_demonstration(
+    out: Path,
+    *,
+    phantoms: int = 20_000,
+    validation: int = 500,
+    seed: int = 1,
+    minutes: float | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    cache_dir: Path | None = None,
+    init: Path | None = None,
+    learning_rate: float | None = None,
+    groups_per_batch: int | None = None,
+) -> CheckpointInfo:
+    """Render phantoms, train, prune, calibrate, and write a checkpoint.
+
+    Parameters
+    ----------
+    out : Path
+        The checkpoint; written again whenever a better one is at hand, so that a killed run
+        leaves the last.
+    phantoms, validation : int
+        Patients (three counterfactual films each) to train on and to validate with.
+    minutes, steps : float or int
+        How long. With `minutes` rendering counts in and goes on beside training; with `steps`
+        all films are rendered first, and the same seed gives the same weights.
+    init : Path, optional
+        A pruned checkpoint to train further.
+
+    Raises
+    ------
+    UsageError
+        Both or neither of `minutes` and `steps`.
+    CheckpointError, StorageError
+        `init` cannot be read, or `out` not be written.
+    """
+    if (minutes is None) == (steps is None):
+        raise UsageError("Give either --minutes or --steps.")
+    began = time.monotonic()
+    plan = CachePlan(validation=validation, training=phantoms, seed=seed)
+    folder = cache_dir or out.parent / f"{out.name}.cache"
+    with rendering(folder, plan, workers=workers or _spare_cores()) as cache:
+        model, placed, pruned = _network(device, init, seed)
+        wait_for(cache, min(FIRST_GROUPS, phantoms) if minutes else phantoms)
+        _say(f"{len(cache.ready())} of {plan.rows} patients after {time.monotonic() - began:.0f} s")
+        training = _plan(minutes, steps, began, pruned, seed, learning_rate, groups_per_batch)
+        study = _Validation(cache, Preprocessing(), placed)
+        keep = _Keeper(out, study, _provenance(plan, training, init))
+        from vfscreen.model.training import train
+
+        trained = train(
+            model, _TrainingFilms(cache), Preprocessing(), training, placed,
+            already_pruned=pruned, report=keep.report, report_every_s=REPORT_S,
+        )  # fmt: skip
+        info = keep.write(trained)
+    _say(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB) after {time.monotonic() - began:.0f} s")
+    return info
+
+
+class _TrainingFilms:
+    """The training rows of a cache, as the training loop wants them."""
+
+    def __init__(self, cache: PhantomCache) -> None:
+        self._cache, self._first = cache, cache.plan.validation
+
+    def arrays(self) -> "FilmArrays":
+        from vfscreen.model.training import FilmArrays
+
+        columns, first = self._cache.columns, self._first
+        targets = np.zeros((self._cache.plan.training, 3, 1), np.float32)
+        targets[:, 0] = 1.0
+        return FilmArrays(columns["films"][first:], targets, columns["boxes"][first:])
+
+    def ready(self) -> NDArray[np.intp]:
+        rows = self._cache.ready()
+        return rows[rows >= self._first] - self._first
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What a network says about the validation films, (patients, 3 variants)."""
+
+    logits: NDArray[np.float64]
+    peaks: NDArray[np.float64]  # (patients, 3, 2), x and y in 0..1 of the film
+
+
+class _Validation:
+    """Patients that training never sees, as they are and in other makers' display."""
+
+    _BATCH = 96
+
+    def __init__(self, cache: PhantomCache, spec: Preprocessing, device: "torch.device") -> None:
+        import torch
+
+        rows = slice(0, cache.plan.validation)
+        self._films = torch.from_numpy(np.array(cache.columns["films"][rows])).to(device)
+        self._spec, self._device = spec, device
+        self.grades = np.array(cache.columns["grade"][rows])
+        self.sizes_px = np.array(cache.columns["sizes_px"][rows], np.float64)
+        self.boxes = np.array(cache.columns["boxes"][rows, 0], np.float64)
+
+    def scores(self, model: "FilmClassifier", *, varied: bool) -> _Scores:
+        """Logits and where the network looks; `varied` changes the display (the same each time)."""
+        import torch
+        from torch.nn import functional as nnf
+
+        from vfscreen.model.augmentation import Variation, vary_display
+
+        rng, size = torch.Generator().manual_seed(20), self._spec.input_size_px
+        logits, peaks = [], []
+        for films in torch.split(self._films, self._BATCH // 3):
+            x = films.flatten(0, 1)[:, None].float() / 255.0
+            x = nnf.interpolate(x, (size, size), mode="bilinear", antialias=True)
+            if varied:
+                x = vary_display(x, 3, Variation(), rng)
+            x = ((x - self._spec.mean) / self._spec.std).contiguous(
+                memory_format=torch.channels_last
+            )
+            with torch.inference_mode(), _fast(self._device):
+                last = model.feature_maps(x)[1].float()
+                logits.append(model.classify(last.mean((2, 3)))[:, 0])
+                cells = nnf.conv2d(last, model.backbone.fc.weight[:1, :, None, None].float())
+            fine = nnf.interpolate(cells.float(), (56, 56), mode="bilinear")
+            at = fine.flatten(1).argmax(1)
+            peaks.append(torch.stack([(at % 56 + 0.5) / 56, (at // 56 + 0.5) / 56], 1))
+        return _Scores(
+            torch.cat(logits).double().cpu().numpy().reshape(-1, 3),
+            torch.cat(peaks).double().cpu().numpy().reshape(-1, 3, 2),
+        )
+
+    def figures(self, scores: _Scores, threshold_logit: float) -> dict[str, float]:
+        """The figures of the model card."""
+        from vfscreen.model.statistics import auc
+
+        logits, grades = scores.logits, self.grades
+        negatives = logits[:, 1:].ravel()
+
+        def against(chosen: NDArray[np.bool_]) -> float:
+            positives = logits[chosen, 0]
+            truth = np.r_[np.ones(len(positives)), np.zeros(len(negatives))]
+            return auc(np.r_[positives, negatives], truth)
+
+        found = logits[:, 0] >= threshold_logit
+        near = self._peak_distance(scores.peaks[:, 0]) <= 1.0
+        return {
+            "auc_grade_2_3": against(grades >= 2),
+            "auc_grade_1": against(grades == 1),
+            "auc_grade_2": against(grades == 2),
+            "auc_grade_3": against(grades == 3),
+            "auc_all": against(grades >= 1),
+            "fracture_raises": float((logits[:, 0] > logits[:, 2]).mean()),
+            "mimic_raises": float((logits[:, 1] > logits[:, 2]).mean()),
+            "peak_on_fracture": float(near[found].mean()) if found.any() else float("nan"),
+            "sensitivity": float(found.mean()),
+            "specificity": float((negatives < threshold_logit).mean()),
+        }
+
+    def _peak_distance(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Distance of each peak to the nearest fractured box, in vertebra heights."""
+        at = (peaks * self.sizes_px[:, :2])[:, None]
+        boxes = self.boxes * np.tile(self.sizes_px[:, :2], 2)[:, None]
+        outside = np.maximum(np.maximum(boxes[..., :2] - at, at - boxes[..., 2:]), 0)
+        distance = np.hypot(outside[..., 0], outside[..., 1])
+        return np.asarray(np.nanmin(distance, axis=1) / self.sizes_px[:, 2])
+
+
+class _Keeper:
+    """Validates, reports and writes checkpoints as training goes on."""
+
+    def __init__(self, out: Path, study: _Validation, provenance: dict[str, Any]) -> None:
+        self._out, self._study, self._provenance = out, study, provenance
+        out.parent.mkdir(parents=True, exist_ok=True)
+
+    def report(self, state: "TrainingState") -> None:
+        losses = " ".join(f"{name} {value:.3f}" for name, value in state.losses.items())
+        figures = self._study.figures(self._study.scores(state.model, varied=False), 0.0)
+        _say(
+            f"{state.progress:4.0%} step {state.step} {state.elapsed_s:.0f} s "
+            f"{state.films_per_s:.0f} films/s, {state.groups_ready} patients, "
+            f"lr {state.learning_rate:.1e}, zeros {state.sparsity:.3f} | {losses} | "
+            f"{_line(figures)}"
+        )
+        # Only a pruned network fits into the package; before that there is nothing to keep.
+        if state.masked:
+            self.write(state.model, quiet=True)
+
+    def write(self, model: "FilmClassifier", *, quiet: bool = False) -> CheckpointInfo:
+        """Calibrate, choose operating points, and write the checkpoint."""
+        from vfscreen.model.calibration import fit_platt, probability
+        from vfscreen.model.checkpoint import save
+        from vfscreen.model.statistics import (
+            threshold_for_sensitivity,
+            threshold_for_specificity,
+            youden_threshold,
+        )
+
+        plain = self._study.scores(model, varied=False)
+        varied = self._study.scores(model, varied=True)
+        logits = np.concatenate([plain.logits, varied.logits])
+        labels = np.zeros(logits.shape)
+        labels[:, 0] = 1
+        weights = np.broadcast_to(np.array(MIX), logits.shape)
+        calibration = fit_platt(logits.ravel(), labels.ravel(), weights.ravel())
+        flat = logits.ravel()
+        cuts = {
+            "default": youden_threshold(flat, labels.ravel()),
+            "high_sensitivity": threshold_for_sensitivity(flat, labels.ravel(), 0.95),
+            "high_specificity": threshold_for_specificity(flat, labels.ravel(), 0.95),
+        }
+        points = {name: float(probability(cut, calibration)) for name, cut in cuts.items()}
+        figures = {
+            "as rendered": self._study.figures(plain, cuts["default"]),
+            "other display": self._study.figures(varied, cuts["default"]),
+        }
+        if not quiet:
+            for name, row in figures.items():
+                _say(f"{name}: {_line(row)}")
+            _say(f"calibration {calibration}, operating points {points}")
+        return save(
+            self._out,
+            model,
+            name=NAME,
+            demonstration=True,
+            architecture=ARCHITECTURE,
+            findings=(FINDING,),
+            preprocessing=Preprocessing(),
+            calibration={FINDING: calibration},
+            operating_points={FINDING: points},
+            provenance=self._provenance | {"validation_figures": figures},
+            model_card=(files("vfscreen.model") / "model_card.md").read_text(encoding="utf-8"),
+        )
+
+
+def _network(
+    device: str, init: Path | None, seed: int
+) -> tuple["FilmClassifier", "torch.device", bool]:
+    """The network to train, where, and whether it is pruned already."""
+    import torch
+
+    from vfscreen.model.checkpoint import load_weights, read_info
+    from vfscreen.model.network import build
+
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if init is not None:
+        return load_weights(read_info(init)), torch.device(chosen), True
+    torch.manual_seed(seed)
+    return build(ARCHITECTURE, (FINDING,)), torch.device(chosen), False
+
+
+def _plan(
+    minutes: float | None,
+    steps: int | None,
+    began: float,
+    pruned: bool,
+    seed: int,
+    learning_rate: float | None,
+    groups_per_batch: int | None,
+) -> Any:
+    from vfscreen.model.training import TrainingPlan
+
+    # Of the time given, rendering the first films is gone; writing needs a little at the end.
+    left = None if minutes is None else max(0.1, minutes - (time.monotonic() - began) / 60 - 0.2)
+    usual = TrainingPlan(steps=steps, minutes=left)
+    return TrainingPlan(
+        steps=steps,
+        minutes=left,
+        seed=seed,
+        # A trained network goes on more gently.
+        learning_rate=learning_rate or usual.learning_rate * (0.4 if pruned else 1.0),
+        groups_per_batch=groups_per_batch or usual.groups_per_batch,
+    )
+
+
+def _provenance(plan: CachePlan, training: Any, init: Path | None) -> dict[str, Any]:
+    import torch
+    import torchvision
+
+    from vfscreen.model.checkpoint import read_info
+
+    return {
+        "trained_on": "synthetic films (phantom); no patient's film was used",
+        "phantom": asdict(plan),
+        "training": asdict(training),
+        "init": None if init is None else read_info(init).provenance,
+        "operating_point_rules": {
+            "default": "largest sensitivity + specificity (Youden)",
+            "high_sensitivity": "sensitivity at least 0.95",
+            "high_specificity": "specificity at least 0.95",
+        },
+        "calibration_rule": "Platt, on validation phantoms weighted to the phantom's mix "
+        "(30 % fracture, 35 % mimic, 35 % plain), as rendered and with varied display",
+        "versions": {
+            "vfscreen": __version__,
+            "torch": str(torch.__version__),
+            "torchvision": str(torchvision.__version__),
+            "python": platform.python_version(),
+        },
+        "command": "vfscreen.jobs.train " + " ".join(a for a in sys.argv[1:] if "/" not in a),
+    }
+
+
+def _fast(device: "torch.device") -> "torch.autocast":
+    import torch
+
+    from vfscreen.model.inference import cpu_has_bfloat16
+
+    fast = device.type == "cuda" or cpu_has_bfloat16()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
+
+
+def _spare_cores() -> int:
+    import os
+
+    return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def _line(figures: dict[str, float]) -> str:
+    return json.dumps({name: round(value, 3) for name, value in figures.items()})
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _command(
+    out: Annotated[Path, typer.Option(help="checkpoint to write")],
+    phantoms: int = 20_000,
+    validation: int = 500,
+    seed: int = 1,
+    minutes: float | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    cache_dir: Path | None = None,
+    init: Path | None = None,
+    learning_rate: float | None = None,
+    groups_per_batch: int | None = None,
+) -> None:
+    """Train the demonstration checkpoint on phantom films."""
+    train_demonstration(**locals())
+
+
+if __name__ == "__main__":
+    typer.run(_command)

@@ -1,0 +1,1 @@
+"""The network: checkpoint, inference, training, calibration, heatmaps and statistics."""
