@@ -1,0 +1,78 @@
+"""The plain way to the same pixels: pydicom, float64, one step a line.
+
+The fast path (`decode.py`, `dali.py`) is held against this in tests. Nothing else uses it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+from vfscreen.preprocessing import Preprocessing
+
+
+def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> NDArray[np.float64]:
+    """Stored values, modality, VOI, 0..1, inversion; pydicom's own functions do the work.
+
+    Returns
+    -------
+    array of float64, shape (rows, columns), 0 black to 1 white
+    """
+    spec = spec or Preprocessing()
+    stored = dataset.pixel_array
+    padding = _padding(dataset, stored)
+    values = np.asarray(apply_modality_lut(stored, dataset))
+    if "VOILUTSequence" in dataset:
+        bits = dataset.VOILUTSequence[0].LUTDescriptor[2]
+        shown = np.asarray(apply_voi_lut(values, dataset), np.float64) / (2**bits - 1)
+    elif "WindowWidth" in dataset:
+        low, high = _output_range(dataset)
+        with np.errstate(over="ignore"):  # a steep SIGMOID: exp overflows to the right answer
+            windowed = np.asarray(apply_voi_lut(values, dataset), np.float64)
+        shown = (windowed - low) / (high - low)
+    else:
+        tissue = values[~padding]
+        low, high = np.percentile(tissue, [spec.low_percentile, spec.high_percentile])
+        shown = np.clip((values - low) / (high - low), 0, 1)
+    if (
+        dataset.PhotometricInterpretation == "MONOCHROME1"
+        or dataset.get("PresentationLUTShape") == "INVERSE"
+    ):
+        shown = 1 - shown
+    shown[padding] = 0
+    return np.asarray(shown, np.float64)
+
+
+def _padding(dataset: Dataset, stored: NDArray[np.integer]) -> NDArray[np.bool_]:
+    if "PixelPaddingValue" not in dataset:
+        return np.zeros(stored.shape, bool)
+    ends = [dataset.PixelPaddingValue, dataset.get("PixelPaddingRangeLimit")]
+    low, high = ends[0], ends[0] if ends[1] is None else ends[1]
+    return np.asarray((stored >= min(low, high)) & (stored <= max(low, high)))
+
+
+def _output_range(dataset: Dataset) -> tuple[float, float]:
+    """The range that pydicom stretches a window over: that of the modality values."""
+    if "ModalityLUTSequence" in dataset:
+        return 0.0, float(2 ** dataset.ModalityLUTSequence[0].LUTDescriptor[2] - 1)
+    bits = dataset.BitsStored
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if dataset.PixelRepresentation == 0:
+        low, high = 0, 2**bits - 1
+    slope = float(dataset.get("RescaleSlope", 1))
+    intercept = float(dataset.get("RescaleIntercept", 0))
+    return low * slope + intercept, high * slope + intercept
+
+
+def reference_prepare(display: NDArray[np.uint16], spec: Preprocessing) -> NDArray[np.float32]:
+    """Display values to the network's input with Pillow's antialiased triangle filter.
+
+    Returns
+    -------
+    array of float32, shape (1, S, S)
+    """
+    size = (spec.input_size_px, spec.input_size_px)
+    image = Image.fromarray(display.astype(np.float32), mode="F")
+    small = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
+    return ((small / 65535 - spec.mean) / spec.std)[np.newaxis].astype(np.float32)

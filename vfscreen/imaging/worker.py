@@ -1,0 +1,127 @@
+"""A decode worker: a process that a film may crash, hang or exhaust without harming anything else.
+
+Started by `workers.py` as `python -m vfscreen.imaging.worker`, so that it is a fresh interpreter
+whatever the parent has loaded, with codecs, NumPy and pydicom and nothing else. Messages are JSON
+over a socket, never pickle: a damaged worker must not be able to make the parent run anything.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import warnings
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import config as pydicom_config
+
+from vfscreen.errors import FailureReason
+from vfscreen.imaging.arena import map_film
+from vfscreen.imaging.decode import decode_film
+from vfscreen.imaging.failure import FilmError
+from vfscreen.imaging.frames import DecodeLimits, FramePlan
+from vfscreen.preprocessing import Preprocessing
+
+_PR_SET_PDEATHSIG = 1
+
+
+class _NeedsMoreError(Exception):
+    """The film is larger than the extent that was reserved for it."""
+
+
+def main() -> None:
+    """Serve decode tasks until the parent is gone."""
+    socket_fd, memory_fd, parent_pid, memory_bytes, max_pixels = map(int, sys.argv[1:])
+    _bind_to_parent(parent_pid)
+    _limit(memory_bytes)
+    limits = DecodeLimits(max_pixels=max_pixels, memory_bytes=memory_bytes)
+    connection: Connection[Any, Any] = Connection(socket_fd)
+    connection.send_bytes(b'"ready"')
+    _silence()
+    while True:
+        try:
+            task = json.loads(connection.recv_bytes())
+            connection.send_bytes(json.dumps(_answer(task, memory_fd, limits)).encode())
+        except (EOFError, OSError):
+            return
+
+
+def _bind_to_parent(parent_pid: int) -> None:
+    """Die with the parent, even if it is killed; leave Ctrl-C and SIGTERM to it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it died before prctl
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _limit(memory_bytes: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        memory_bytes = min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard))
+    # A core file would hold a patient's film.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _silence() -> None:
+    """Codecs print what they think of a file; nobody reads it, and it could quote the file."""
+    warnings.simplefilter("ignore")
+    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+
+
+def _answer(task: dict[str, Any], memory_fd: int, limits: DecodeLimits) -> dict[str, Any]:
+    started = time.perf_counter()
+
+    def allocate(plan: FramePlan) -> NDArray[np.uint16]:
+        if plan.display_bytes > task["reserved_bytes"]:
+            raise _NeedsMoreError(plan.display_bytes)
+        shape = (plan.rows, plan.columns)
+        return map_film(memory_fd, task["offset"], shape, writable=True)
+
+    try:
+        film = decode_film(
+            os.fsencode(task["path"]),
+            Preprocessing(**task["preprocessing"]),
+            limits,
+            expected_size_bytes=task["expected_size_bytes"],
+            allocate=allocate,
+        )
+    except _NeedsMoreError as needs:
+        return {"needs_bytes": needs.args[0]}
+    except FilmError as error:
+        return {
+            "reason": error.reason.value,
+            "message": error.message,
+            "transfer_syntax_uid": error.transfer_syntax_uid,
+        }
+    except MemoryError:
+        reason = FailureReason.OUT_OF_MEMORY
+        return {"reason": reason.value, "message": "not enough memory", "transfer_syntax_uid": None}
+    except Exception as error:  # noqa: BLE001
+        # A file that nobody foresaw must not end the night: it is this film's failure.
+        return {
+            "reason": FailureReason.CORRUPT_CODESTREAM.value,
+            "message": f"unexpected {type(error).__name__} while decoding",
+            "transfer_syntax_uid": None,
+        }
+    return {
+        "shape": film.display.shape,
+        "route": film.route,
+        "transfer_syntax_uid": film.transfer_syntax_uid,
+        "read_bytes": film.read_bytes,
+        "voi_rule": film.voi_rule,
+        "decode_s": time.perf_counter() - started,
+    }
+
+
+if __name__ == "__main__":
+    main()
