@@ -1,0 +1,132 @@
+"""The labeller against a table that a radiologist can read, and against hostile text."""
+
+import random
+import re
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from vfscreen.reports.labelling import ReportLabel, label
+from vfscreen.reports.lexicon import load
+
+LEXICON = load()
+_SPEC = Path(__file__).with_name("reports_spec.md")
+
+
+def _rows() -> list[tuple[str, str, tuple[str, ...], frozenset[str]]]:
+    rows = []
+    for line in _SPEC.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|") or cells[0] in ("report", "---"):
+            continue
+        text, status, levels, also = (*cells, "", "")[:4]
+        names = tuple(re.findall(r"\w+", levels))
+        rows.append(
+            (text.replace(" // ", "\n"), status, names, frozenset(re.findall(r"\w+", also)))
+        )
+    return rows
+
+
+ROWS = _rows()
+
+
+def _answer(labelled: ReportLabel) -> tuple[object, ...]:
+    """All that must not depend on case and line breaks: everything but the quoted sentences."""
+    return (
+        labelled.report_status,
+        labelled.history,
+        labelled.levels,
+        labelled.acuity,
+        labelled.severity,
+        labelled.recommendation,
+        tuple((e.section, e.rule_id, e.assertion) for e in labelled.evidence),
+    )
+
+
+def test_the_table_is_large_enough() -> None:
+    assert len(ROWS) >= 120
+
+
+@pytest.mark.parametrize(("text", "status", "levels", "also"), ROWS, ids=[r[0][:60] for r in ROWS])
+def test_row(text: str, status: str, levels: tuple[str, ...], also: frozenset[str]) -> None:
+    labelled = label(text, LEXICON)
+    assert labelled.report_status == status, labelled.evidence
+    assert labelled.levels == levels
+    assert labelled.history == ("history" in also)
+    assert labelled.recommendation == ("recommended" in also)
+    for value in also & {"acute", "old"}:
+        assert labelled.acuity == value
+    for value in also & {"mild", "moderate", "severe"}:
+        assert labelled.severity == value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        str.upper,
+        str.lower,
+        lambda text: text.replace(" ", "\n"),
+        lambda text: text.replace(" ", "\r\n  "),
+        lambda text: "\n".join(
+            textwrap.wrap(text, 12, break_long_words=False, break_on_hyphens=False)
+        ),
+        lambda text: " ".join(text.split()),
+    ],
+    ids=["upper", "lower", "word a line", "windows line ends", "narrow", "one line"],
+)
+def test_case_and_line_breaks_change_nothing(change: object) -> None:
+    assert callable(change)
+    for text, *_ in ROWS:
+        assert _answer(label(change(text), LEXICON)) == _answer(label(text, LEXICON)), text
+
+
+def test_offsets_point_at_the_mention_in_the_original_text() -> None:
+    text = "FINDINGS:  İstanbul ward.\r\n\r\nOld  compression\r\n   FRACTURE of L1."
+    (mention,) = label(text, LEXICON).evidence
+    assert text[mention.start : mention.end] == "compression\r\n   FRACTURE"
+    assert mention.section == "findings"
+    assert mention.sentence.startswith("Old")
+
+
+def test_a_withdrawn_report_says_nothing_and_an_addendum_without_heading_is_one() -> None:
+    text = "Compression fracture of L1."
+    assert label(text, LEXICON, "cancelled").report_status == "not_mentioned"
+    assert label(text, LEXICON, "addendum").report_status == "reported"
+
+
+def test_excluded_mentions_stay_as_evidence() -> None:
+    (mention,) = label("Fracture of the L3 transverse process.", LEXICON).evidence
+    assert mention.assertion == "elsewhere"
+    assert mention.rule_id == "fracture+other.posterior_elements"
+
+
+_BRICKS = (
+    "no ", "fracture ", "L1 ", "L1-", "T12/", "of ", "loss ", "height ", ", ", "and ", "( ", "not ",
+    "seen ", "possible ", "? ", "#", "rib ", "the ", "disc ", ":", "findings ", "'s ", "é", "骨折",
+    " ", "\n", "\0", "<b>", "'; DROP TABLE reports; --", "\u202e", "\ud800", "1", ".", "-", "/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("brick", [*_BRICKS, "no fracture of L1, rib and ", "L1 to ", "loss of "])
+def test_time_is_linear_in_hostile_text(brick: str) -> None:
+    text = brick * (200_000 // len(brick))
+    started = time.perf_counter()
+    label(text, LEXICON)
+    assert time.perf_counter() - started < 3.0  # below 1 s alone; a quadratic walk takes minutes
+
+
+def test_random_text_is_data() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        text = "".join(rng.choices(_BRICKS, k=80))
+        labelled = label(text, LEXICON)
+        for mention in labelled.evidence:
+            assert 0 <= mention.start < mention.end <= len(text)
+            mention.sentence.encode("utf-8")
+
+
+def test_markup_and_invisible_marks_do_not_hide_a_fracture() -> None:
+    text = "<b>Compression\u200b fracture</b> of \u202aL1\u202c; '; DROP TABLE reports; --"
+    assert label(text, LEXICON).report_status == "reported"

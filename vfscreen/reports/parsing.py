@@ -1,0 +1,245 @@
+"""From words to items: terms of the lexicon, spinal levels, and the sections they stand in."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vfscreen.reports.lexicon import Entry, Lexicon, Role
+from vfscreen.reports.tokens import Words, tokenise
+
+# Cervical levels count too; L6 is a common variant.
+LEVELS = (
+    *(f"C{n}" for n in range(1, 8)),
+    *(f"T{n}" for n in range(1, 13)),
+    *(f"L{n}" for n in range(1, 7)),
+)
+_RANK = {level: rank for rank, level in enumerate(LEVELS)}
+# "T12", "Th12", "D12" (dorsal), "TV12", "LV1": an optional letter more than the canonical one.
+_LEVEL = re.compile(r"(c|th?|d|l)v?(\d{1,2})")
+_PREFIX = {"c": "C", "t": "T", "th": "T", "d": "T", "l": "L"}
+_REGION = {"cervical": "C", "thoracic": "T", "dorsal": "T", "lumbar": "L"}
+_ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th)")
+_ORDINAL_WORDS = {
+    word: number
+    for number, word in enumerate(
+        (
+            "first", "second", "third", "fourth", "fifth", "sixth",
+            "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
+        ),
+        start=1,
+    )
+}  # fmt: skip
+_RANGE_WORDS = frozenset({"-", "–", "—", "to", "through", "thru"})
+# "T1-weighted" is a pulse sequence, "vitamin D3" is not the third dorsal vertebra.
+_NOT_A_LEVEL_BEFORE = frozenset({"weighted", "signal", "hyperintense", "hypointense"})
+_NOT_A_LEVEL_AFTER = frozenset({"vitamin", "vit"})
+
+_LEVEL_ENTRY = Entry(id="level", role=Role.TARGET, value="level", tie="clause")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A term found in the text: words ``start`` to ``end`` (exclusive) and what they can mean."""
+
+    start: int
+    end: int
+    roles: dict[Role, Entry]
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Words, and per word the item that covers it."""
+
+    words: Words
+    at: list[Item | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Words ``start`` to ``end`` (exclusive), and the section that they stand in."""
+
+    start: int
+    end: int
+    section: str
+
+
+def parse(text: str, lexicon: Lexicon) -> Parsed:
+    """Find levels and the longest terms, from left to right; linear in the length of the text."""
+    words = tokenise(text, lexicon.abbreviations)
+    tokens = words.words
+    count = len(tokens)
+    at: list[Item | None] = [None] * count
+    i = 0
+    while i < count:
+        item = _level_at(words, i) if lexicon.levels else None
+        if item is None:
+            item = _longest_term(lexicon, tokens, i)
+        if item is None:
+            i += 1
+            continue
+        for k in range(i, item.end):
+            at[k] = item
+        i = item.end
+    return Parsed(words, at)
+
+
+def _longest_term(lexicon: Lexicon, tokens: list[str], i: int) -> Item | None:
+    node = lexicon.terms.children.get(tokens[i])
+    found: Item | None = None
+    k = i
+    while node is not None:
+        k += 1
+        if node.entries:
+            found = Item(i, k, node.entries)
+        node = node.children.get(tokens[k]) if k < len(tokens) else None
+    return found
+
+
+def _single_level(words: Words, i: int) -> tuple[str, int] | None:
+    """A level named at word `i` ("L1", "L 1", "12th thoracic") and the word after it."""
+    tokens = words.words
+    word = tokens[i]
+    after = tokens[i + 1] if i + 1 < len(tokens) else ""
+    if word in _PREFIX:
+        if after.isdecimal() and len(after) <= 2 and len(words.gap(i)) <= 1:
+            return _canonical(_PREFIX[word], int(after), i + 2)
+        return None
+    if word[0] in "ctdl" and word[-1].isdecimal():
+        match = _LEVEL.fullmatch(word)
+        if not match or after in _NOT_A_LEVEL_BEFORE:
+            return None
+        if i and tokens[i - 1] in _NOT_A_LEVEL_AFTER:
+            return None
+        return _canonical(_PREFIX[match[1]], int(match[2]), i + 1)
+    if after in _REGION:
+        ordinal = _ORDINAL.fullmatch(word)
+        number = int(ordinal[1]) if ordinal else _ORDINAL_WORDS.get(word)
+        if number:
+            return _canonical(_REGION[after], number, i + 2)
+    return None
+
+
+def _canonical(prefix: str, number: int, end: int) -> tuple[str, int] | None:
+    level = f"{prefix}{number}"
+    return (level, end) if level in _RANK else None
+
+
+def _level_at(words: Words, i: int) -> Item | None:
+    """A level, a range of levels or a pair ("L1/2") that begins at word `i`."""
+    first = _single_level(words, i)
+    if first is None:
+        return None
+    tokens = words.words
+    level, end = first
+    levels: tuple[str, ...] = (level,)
+    if end < len(tokens):
+        step = 0
+        if words.gap(end - 1).strip() == "-":  # a hyphen inside a word is no token
+            second = _second_level(words, end, level)
+        elif tokens[end] in _RANGE_WORDS or tokens[end] == "/":
+            step = 1
+            second = _second_level(words, end + 1, level) if end + 1 < len(tokens) else None
+        else:
+            second = None
+        if second is not None:
+            if step and tokens[end] == "/":
+                levels = (level, second[0])
+            else:
+                low, high = sorted((_RANK[level], _RANK[second[0]]))
+                levels = LEVELS[low : high + 1]
+                if high >= _RANK["L6"]:  # a range never passes through L6 on its way
+                    levels = tuple(v for v in levels if v in (level, second[0]) or v != "L6")
+            end = second[1]
+    return Item(i, end, {Role.TARGET: _LEVEL_ENTRY}, levels)
+
+
+def _second_level(words: Words, i: int, first: str) -> tuple[str, int] | None:
+    word = words.words[i]
+    if word.isdecimal() and len(word) <= 2:
+        second = _canonical(first[0], int(word), i + 1)
+        return second if second and _RANK[second[0]] > _RANK[first] else None
+    return _single_level(words, i)
+
+
+COUNTING = frozenset({"body", "findings", "impression", "addendum"})
+"""Sections in which the radiologist says what is seen; the others say what is known or asked."""
+
+
+def sentences(parsed: Parsed) -> Iterator[Sentence]:
+    """Cut the text at headings and at the ends of sentences.
+
+    A heading is a section's word before a colon, or one of the unmistakable words at the beginning
+    of a sentence that the sentence does not go on from ("Impression of a ..."). Line breaks and
+    capitals are no help: reports lose both on their way.
+    """
+    words, at = parsed.words, parsed.at
+    count = len(words.words)
+    section, body_seen, addendum_last = "body", False, False
+    start = i = 0
+    while i < count:
+        entry = _heading(parsed, i, section, at_start=i == start, headed=body_seen)
+        if entry is not None:
+            item = at[i]
+            assert item is not None
+            if start < i:
+                yield Sentence(start, i, section)
+            section = entry.value
+            if section == "addendum":
+                # What follows the body belongs to the addendum, its own headings included.
+                addendum_last = body_seen
+            elif addendum_last and section in COUNTING:
+                section = "addendum"
+            body_seen = body_seen or section in ("findings", "impression")
+            i = item.end
+            if i < count and words.words[i] in (":", "-", "–", "—"):
+                i += 1
+            start = i
+            continue
+        if words.ends_sentence[i]:
+            if section == "body" and i - start > 2:
+                body_seen = True
+            yield Sentence(start, i + 1, section)
+            start = i + 1
+        i += 1
+    if start < count:
+        yield Sentence(start, count, section)
+
+
+_NOT_BEFORE_HEADING = frozenset(
+    {Role.ANAPHOR, Role.LINK, Role.BREAK, Role.ACUITY, Role.NEGATION_BEFORE, Role.CONJUNCTION}
+)
+_NOT_AFTER_HEADING = frozenset(
+    {Role.COPULA, Role.LINK, Role.SEEN, Role.BREAK, Role.CONTINUES, Role.UNCERTAIN_BEFORE}
+    | {Role.CONJUNCTION}
+)
+
+
+def _heading(parsed: Parsed, i: int, section: str, *, at_start: bool, headed: bool) -> Entry | None:
+    item = parsed.at[i]
+    if item is None or item.start != i or Role.SECTION not in item.roles:
+        return None
+    entry = item.roles[Role.SECTION]
+    tokens = parsed.words.words
+    following = tokens[item.end] if item.end < len(tokens) else ""
+    if following == ":":
+        return entry
+    if entry.tie != "own" or not following:
+        return None
+    if following in ("-", "–", "—") and at_start:
+        return entry
+    if not (following.isalnum() or following in "#?(*•"):
+        return None
+    after = parsed.at[item.end]
+    if after is not None and following.isalnum() and not _NOT_AFTER_HEADING.isdisjoint(after.roles):
+        return None
+    if at_start:
+        return entry
+    # In the middle of a sentence: an indication rarely ends in a full stop, so the words that
+    # open the body are taken there; and those that open the indication, after a title.
+    before = parsed.at[i - 1]
+    if before is not None and not _NOT_BEFORE_HEADING.isdisjoint(before.roles):
+        return None
+    opens_body = section not in COUNTING and entry.value in ("findings", "impression", "addendum")
+    after_title = section == "body" and not headed and entry.value in ("indication", "history")
+    return entry if opens_body or after_title else None

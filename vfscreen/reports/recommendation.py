@@ -1,0 +1,48 @@
+"""Whether a report recommends to act on the finding: bone health, or imaging for it."""
+
+from vfscreen.reports.context import Assertion
+from vfscreen.reports.lexicon import Role
+from vfscreen.reports.mentions import Mention
+from vfscreen.reports.parsing import COUNTING, Parsed, Sentence
+
+# What calls for imaging: not a fracture that is denied, feared in general or elsewhere.
+_SPOKEN = frozenset({Assertion.AFFIRMED, Assertion.UNCERTAIN})
+
+
+def recommends(parsed: Parsed, parts: list[Sentence], mentions: list[Mention]) -> bool:
+    """Look for a recommending word and what it recommends, in one sentence.
+
+    Bone densitometry, osteoporosis or a fracture liaison service is about the finding by itself.
+    Imaging is when its sentence, or the one before, speaks of the finding and no other.
+    """
+    spoken = {
+        m.sentence.start
+        for m in mentions
+        if m.site.kind == "target" and m.context.assertion in _SPOKEN
+    }
+    before = False
+    for sentence in parts:
+        here = sentence.start in spoken
+        if sentence.section in COUNTING and _recommends_here(parsed, sentence, here or before):
+            return True
+        before = here
+    return False
+
+
+def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) -> bool:
+    recommend = action = imaging = negated = elsewhere = spine = False
+    for item in parsed.at[sentence.start : sentence.end]:
+        if item is None:
+            continue
+        roles = item.roles
+        negated = negated or (Role.NEGATION_BEFORE in roles and not recommend)
+        recommend = recommend or Role.RECOMMEND in roles
+        action = action or Role.ACTION in roles
+        imaging = imaging or Role.IMAGING in roles
+        spine = spine or Role.TARGET in roles
+        elsewhere = elsewhere or (
+            Role.OTHER in roles and roles[Role.OTHER].value in ("bone", "organ")
+        )
+    if not recommend or negated:
+        return False
+    return action or (imaging and (spine or (about_finding and not elsewhere)))

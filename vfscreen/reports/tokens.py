@@ -1,0 +1,107 @@
+"""From text to words: one pass, offsets into the original, nothing depends on case or line breaks.
+
+Line breaks are blanks here. Dictation systems wrap lines anywhere, inside phrases too, so a line
+break says nothing that can be relied on; sentences end at punctuation.
+"""
+
+import re
+from collections.abc import Set
+from dataclasses import dataclass
+
+# A CJK character is a word of its own; a hyphen or slash inside a word is found in the gaps.
+# Every alternative takes at least one character and none can be matched in two ways: linear.
+_CJK = "\u3400-\u9fff\uf900-\ufaff"
+_TOKEN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['’][^\W{_CJK}]+)?|[^\w\s\x00]")
+_HYPHENS = frozenset("-\u2010\u2011")
+# Marks that are never seen: writing direction, joiners, soft hyphen, byte order mark.
+_INVISIBLE = frozenset("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff") | frozenset(
+    chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+)
+_SENTENCE_ENDS = frozenset(".!?。！？；")
+# Words that go on after an abbreviation's full stop, as in "comp. fx. of L1".
+_GOES_ON = frozenset({"of", "at", "in", "involving", "to"})
+_FRACTURE_SIGN_ABBREVIATIONS = frozenset({"fx", "fxs", "fract", "frac"})
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text: lower case, with their place, and where sentences end.
+
+    `ends_sentence[i]` tells that word ``i`` (a punctuation mark) is the last of its sentence.
+    """
+
+    text: str
+    words: list[str]
+    starts: list[int]
+    ends: list[int]
+    ends_sentence: list[bool]
+
+    def gap(self, index: int) -> str:
+        """What stands between word `index` and the next."""
+        return self.text[self.ends[index] : self.starts[index + 1]]
+
+
+def words_of(phrase: str) -> tuple[str, ...]:
+    """The words of a lexicon term, as `tokenise` would give them in running text."""
+    words = [match.group().lower() for match in _TOKEN.finditer(phrase)]
+    return tuple(w for w in words if len(words) == 1 or w not in _HYPHENS)
+
+
+def tokenise(text: str, abbreviations: Set[str] = frozenset()) -> Words:
+    """Split a text into words; time and memory are linear in its length."""
+    spans = [m.span() for m in _TOKEN.finditer(text)]
+    words: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    ends_sentence: list[bool] = []
+    length = len(text)
+    for k, (start, end) in enumerate(spans):
+        word = text[start:end].lower()
+        final = False
+        if end - start == 1 and not word.isalnum():
+            before = text[start - 1] if start else " "
+            after = text[end] if end < length else " "
+            if word in _INVISIBLE or (word in _HYPHENS and before.isalnum() and after.isalnum()):
+                continue
+            if word in _SENTENCE_ENDS:
+                if word == ".":
+                    following = text[slice(*spans[k + 1])].lower() if k + 1 < len(spans) else ""
+                    final = _full_stop(words, before, after, following, abbreviations)
+                    if not final:
+                        continue
+                else:
+                    # "? fracture" and "?fracture" ask; "fracture?" asks and ends its sentence.
+                    final = before.isalnum() and not after.isalnum()
+            elif word in "•*●":
+                final = True
+            elif word == "#" and _digit_follows(text, end):
+                continue
+        words.append(word)
+        starts.append(start)
+        ends.append(end)
+        ends_sentence.append(final)
+    return Words(text, words, starts, ends, ends_sentence)
+
+
+def _full_stop(
+    words: list[str], before: str, after: str, following: str, abbreviations: Set[str]
+) -> bool:
+    """Whether a dot ends a sentence: not in decimals, initials and abbreviations."""
+    if not words or (before.isdigit() and after.isdigit()):
+        return False
+    last = words[-1]
+    if before.isspace():
+        return True
+    if last in _FRACTURE_SIGN_ABBREVIATIONS:
+        return following not in _GOES_ON
+    return not (last in abbreviations or (len(last) == 1 and last.isalpha() and last.isascii()))
+
+
+def _digit_follows(text: str, index: int) -> bool:
+    """Whether a number sign counts (``# 2``) and does not mean fracture (``# L2``)."""
+    return text[index : index + 2].lstrip()[:1].isdigit()
+
+
+def words_in(text: str) -> set[str]:
+    """All words of a text, without their places: enough to see that a report has none of some."""
+    return set(_TOKEN.findall(text.lower()))
