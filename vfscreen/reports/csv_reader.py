@@ -24,12 +24,8 @@ COLUMNS = (
     "text",
 )
 
-# Forms of a date beside ISO 8601: DICOM DT and HL7 TS, and those of which day and month are plain.
+# Forms of a date beside ISO 8601 in which day and month are plain.
 _DATE_FORMS = (
-    "%Y%m%d%H%M%S%z",
-    "%Y%m%d%H%M%S.%f",
-    "%Y%m%d%H%M%S",
-    "%Y%m%d%H%M",
     "%Y/%m/%d %H:%M:%S",
     "%Y/%m/%d %H:%M",
     "%Y/%m/%d",
@@ -44,6 +40,9 @@ _DATE_FORMS = (
     "%b %d, %Y %H:%M",
     "%b %d, %Y",
 )
+# DICOM DT and HL7 TS: "20240501", "202405011020", "20240501102030.123456+0800". ISO 8601 knows them
+# only with a T, and Python would take the first digit of the hour for it.
+_DIGITS = re.compile(r"(\d{8})(?:(\d{4}|\d{6})(\.\d{1,6})?)?([+-]\d{4})?")
 _SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: (\d{1,2}):(\d{2})(?::(\d{2}))?)?")
 
 
@@ -93,6 +92,10 @@ def parse_datetime(value: str) -> datetime | None:
     """
     value = " ".join(value.split())
     moment: datetime | None = None
+    digits = _DIGITS.fullmatch(value)
+    if digits:
+        day, time, fraction, zone = (group or "" for group in digits.groups())
+        value = f"{day}T{time or '0000'}{fraction}{zone}"
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
