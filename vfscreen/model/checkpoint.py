@@ -2,8 +2,8 @@
 
 Its metadata are JSON texts: `format_version`, `name`, `demonstration`, `architecture`,
 `findings`, `preprocessing`, `calibration`, `operating_points`, `provenance`, `model_card`. A tensor
-that is mostly zeros is stored as `<name>.bitmask` (one bit an element, most significant first,
-last shape kept in `sparse`) and `<name>.values` (float16); all others as they are.
+that is mostly zeros is stored as `<name>.bitmask` (one bit an element, most significant first)
+and `<name>.values` (float16), its shape in the metadata `sparse`; all others as they are.
 
 Nothing here imports torch until weights are loaded: `vfscreen checkpoint info` and a nightly run
 with nothing to do need none.

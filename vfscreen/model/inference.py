@@ -1,6 +1,33 @@
-"""From prepared films to logits."""
+"""From prepared films to logits: one model load a run, fixed shapes, the fastest safe precision.
 
+Kernels depend on the shape of a batch, and in half precision a logit then moves in its third
+digit. So films always go through the network in batches of one fixed size, the last one padded:
+a probability depends neither on how many films came with it nor on their order.
+"""
+
+import copy
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from vfscreen.errors import UsageError
+from vfscreen.model.checkpoint import CheckpointInfo, load_weights
+from vfscreen.model.network import FilmClassifier
+
+_PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+# The fixed size: enough to keep the device busy, little to pad for a single film.
+_FIXED = {"cpu": 8, "cuda": 128}
+# What a caller best hands over at once.
+_RECOMMENDED = {"cpu": 32, "cuda": 256}
 
 
 def cpu_has_bfloat16() -> bool:
@@ -10,3 +37,147 @@ def cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+class Predictor:
+    """A checkpoint's network, ready on its device.
+
+    Attributes
+    ----------
+    info : CheckpointInfo
+        What was loaded.
+    device : torch.device
+        Where it runs.
+    precision : str
+        `float32`, `bfloat16` or `float16`; logits are float32 whatever it is.
+    batch_size : int
+        How many films a caller best hands over at once.
+    """
+
+    def __init__(
+        self, info: CheckpointInfo, *, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        """Load the network.
+
+        Parameters
+        ----------
+        info : CheckpointInfo
+            From `read_info`.
+        device : str
+            `auto`, `cpu` or `cuda`.
+        precision : str
+            `auto`, or the name of one.
+
+        Raises
+        ------
+        CheckpointError
+            The weights cannot be used.
+        UsageError
+            The device or the precision is not to be had here.
+        """
+        self.info = info
+        self.device = _device(device)
+        self.precision = _precision(precision, self.device)
+        self.batch_size = _RECOMMENDED[self.device.type]
+        self._fixed = _FIXED[self.device.type]
+        self._model = load_weights(info)
+        self._fast = _fused(self._model, self.device, _PRECISIONS[self.precision])
+
+    @cached_property
+    def reference(self) -> FilmClassifier:
+        """The network as stored, in float32, for heatmaps; on the same device."""
+        return self._model.to(self.device).to(memory_format=torch.channels_last)
+
+    @cached_property
+    def _exact(self) -> FilmClassifier:
+        return _fused(self._model, self.device, torch.float32)
+
+    def logits(self, batch: Tensor) -> NDArray[np.float32]:
+        """Logits of prepared films.
+
+        Parameters
+        ----------
+        batch : Tensor
+            (N, 1, S, S) float32, normalised, on any device; S is the checkpoint's input size.
+
+        Returns
+        -------
+        ndarray
+            (N, findings) float32. A row that is not finite, even in float32, stays so: it is the
+            caller's failure `non_finite_logit`.
+        """
+        size = self.info.preprocessing.input_size_px
+        if batch.dim() != 4 or batch.shape[1:] != (1, size, size):
+            raise ValueError(f"films are (N, 1, {size}, {size}), not {tuple(batch.shape)}")
+        logits = self._run(self._fast, batch)
+        overflown = np.flatnonzero(~np.isfinite(logits).all(1))
+        if len(overflown) and self.precision != "float32":
+            # float16 ends at 65504: a network may pass it where float32 does not.
+            logits[overflown] = self._run(self._exact, batch[torch.from_numpy(overflown)])
+        return logits
+
+    @torch.inference_mode()
+    def _run(self, model: FilmClassifier, batch: Tensor) -> NDArray[np.float32]:
+        dtype = next(model.backbone.layer1.parameters()).dtype
+        parts = []
+        for films in batch.split(self._fixed):  # type: ignore[no-untyped-call]
+            count = len(films)
+            x = films.to(self.device, dtype)
+            if count < self._fixed:
+                x = torch.cat([x, x.new_zeros(self._fixed - count, *x.shape[1:])])
+            parts.append(model(x.contiguous(memory_format=torch.channels_last))[:count])
+        if not parts:
+            return np.empty((0, len(self.info.findings)), np.float32)
+        return np.asarray(torch.cat(parts).float().cpu().numpy())
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted not in _FIXED:
+        raise UsageError(f"The device {wanted!r} is not known; known: auto, cpu, cuda.")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UsageError("There is no usable CUDA device here; `vfscreen doctor` says why.")
+    return torch.device(wanted)
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted == "auto":
+        if device.type == "cuda":
+            # Three bits more than bfloat16; what overflows is computed again in float32.
+            return "float16"
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
+    if wanted not in _PRECISIONS:
+        raise UsageError(
+            f"The precision {wanted!r} is not known; known: auto, {', '.join(_PRECISIONS)}."
+        )
+    if wanted == "float16" and device.type == "cpu":
+        raise UsageError("float16 is for GPUs; on a CPU take bfloat16, float32 or auto.")
+    return wanted
+
+
+def _fused(model: FilmClassifier, device: torch.device, dtype: torch.dtype) -> FilmClassifier:
+    """A copy for inference: normalisation folded into convolutions, a stem of one channel."""
+    fast = copy.deepcopy(model).float().cpu().eval()
+    for module in list(fast.modules()):
+        for norm_name, norm in list(module.named_children()):
+            if isinstance(norm, nn.BatchNorm2d):
+                _fold(module, norm_name, norm)
+    stem = fast.backbone.conv1
+    # The film is the same in all three channels: summing the kernel is the same convolution.
+    stem.weight = nn.Parameter(stem.weight.sum(1, keepdim=True))
+    stem.in_channels = 1
+    fast.channels = 1
+    fast.requires_grad_(False)
+    fast.to(device, dtype).to(memory_format=torch.channels_last)
+    fast.backbone.fc.float()
+    return fast
+
+
+def _fold(parent: nn.Module, norm_name: str, norm: nn.BatchNorm2d) -> None:
+    """Fold a normalisation into the convolution before it, by torchvision's names."""
+    # `bn2` follows `conv2`; in a shortcut, `1` follows `0`.
+    conv_name = "0" if norm_name == "1" else norm_name.replace("bn", "conv")
+    convolution = getattr(parent, conv_name)
+    setattr(parent, conv_name, fuse_conv_bn_eval(convolution, norm))
+    setattr(parent, norm_name, nn.Identity())

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from vfscreen.errors import CheckpointError
 
 ARCHITECTURES = ("resnext50_32x4d",)
-# Kept in one place because training, inference and the checkpoint all name layers by it.
-LAST_MAPS = "layer4"
 
 
 class FilmClassifier(nn.Module):
@@ -29,12 +27,14 @@ class FilmClassifier(nn.Module):
             )
         backbone = getattr(torchvision.models, architecture)(weights=None)
         backbone.fc = nn.Linear(backbone.fc.in_features, len(findings))
+        # What the stem reads; inference folds its three equal channels into one.
+        self.channels = 3
         self.backbone: torchvision.models.ResNet = backbone
 
     def feature_maps(self, films: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the last two stages, (N, 1024, S/16, S/16) and (N, 2048, S/32, S/32)."""
         net = self.backbone
-        x = films.expand(-1, 3, -1, -1)
+        x = films.expand(-1, self.channels, -1, -1)
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
         third = net.layer3(net.layer2(net.layer1(x)))
         return third, net.layer4(third)

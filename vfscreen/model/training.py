@@ -28,6 +28,7 @@ from vfscreen.model.augmentation import (
     vary_display,
     warp,
 )
+from vfscreen.model.inference import cpu_has_bfloat16
 from vfscreen.model.network import FilmClassifier
 from vfscreen.model.pruning import (
     apply_masks,
@@ -84,6 +85,7 @@ class TrainingPlan:
     prune_until: float = 0.7
     mask_steps: int = 50
     ema_steps: float = 300.0
+    statistics_passes: int = 60
     seed: int = 0
     variation: Variation = field(default_factory=Variation)
 
@@ -213,17 +215,25 @@ def train(
             films_per_s = (step - reported_step) * len(films) / (now - reported)
             if progress >= 1:
                 break
+            passes = min(20, plan.statistics_passes)
             report(
                 TrainingState(
-                    finished(average, weights, masks, batches, autocast, passes=20),
-                    progress, step, now - started, films_per_s, batches.groups_ready, means,
-                    rate, sparsity, bool(masks) and sparsity >= plan.sparsity - 1e-6,
+                    model=finished(average, weights, masks, batches, autocast, passes=passes),
+                    progress=progress,
+                    step=step,
+                    elapsed_s=now - started,
+                    films_per_s=films_per_s,
+                    groups_ready=batches.groups_ready,
+                    losses=means,
+                    learning_rate=rate,
+                    sparsity=sparsity,
+                    masked=bool(masks) and sparsity >= plan.sparsity - 1e-6,
                 )
-            )  # fmt: skip
+            )
             totals, reported, reported_step = {}, time.monotonic(), step
     if not already_pruned and plan.sparsity > 0 and sparsity < plan.sparsity:
         masks = magnitude_masks(weights, plan.sparsity)
-    return finished(average, weights, masks, batches, autocast, passes=60)
+    return finished(average, weights, masks, batches, autocast, passes=plan.statistics_passes)
 
 
 def finished(
@@ -389,8 +399,6 @@ def _average_into(average: nn.Module, model: nn.Module, keep: float) -> None:
 
 def _autocast(device: torch.device) -> Callable[[], torch.autocast]:
     """bfloat16 where the device is fast at it: training needs its range, not float16's."""
-    from vfscreen.model.inference import cpu_has_bfloat16
-
     fast = device.type == "cuda" or cpu_has_bfloat16()
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
 

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from vfscreen.model.statistics import (
+    auc,
+    auc_interval,
+    sensitivity,
+    share,
+    specificity,
+    threshold_for_sensitivity,
+    threshold_for_specificity,
+    youden_threshold,
+)
+
+
+def test_auc_counts_pairs_and_a_tie_as_half() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 6, 80) / 5
+    labels = rng.random(80) < 0.4
+    above, tied, pairs = 0.0, 0.0, 0
+    for p in scores[labels]:
+        for n in scores[~labels]:
+            above += p > n
+            tied += p == n
+            pairs += 1
+    assert auc(scores, labels) == pytest.approx((above + tied / 2) / pairs, abs=1e-12)
+
+
+def test_auc_of_one_class_is_not_a_number() -> None:
+    assert np.isnan(auc([0.1, 0.2], [1, 1]))
+
+
+def test_delong_interval_covers_the_truth_about_nineteen_times_in_twenty() -> None:
+    rng = np.random.default_rng(5)
+    # Two normal distributions one standard deviation apart: AUC = Phi(1 / sqrt 2) = 0.7602.
+    covered = 0
+    for _ in range(400):
+        scores = np.r_[rng.normal(1, 1, 40), rng.normal(0, 1, 60)]
+        found = auc_interval(scores, np.r_[np.ones(40), np.zeros(60)])
+        covered += found.low <= 0.7602 <= found.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_wilson_interval_equals_the_published_example() -> None:
+    # Newcombe 1998, Stat Med 17:857, table I: 81/263, 15/148, 0/20, 1/29.
+    for successes, trials, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        found = share(successes, trials)
+        assert (found.low, found.high) == (
+            pytest.approx(low, abs=6e-5),
+            pytest.approx(high, abs=6e-5),
+        )
+
+
+def test_thresholds_keep_what_they_promise() -> None:
+    rng = np.random.default_rng(7)
+    labels = rng.random(500) < 0.3
+    scores = rng.normal(labels * 1.2, 1.0).round(1)
+    sensitive = threshold_for_sensitivity(scores, labels, 0.95)
+    specific = threshold_for_specificity(scores, labels, 0.95)
+    assert sensitivity(scores, labels, sensitive).value >= 0.95
+    assert specificity(scores, labels, specific).value >= 0.95
+    best = youden_threshold(scores, labels)
+
+    def youden(cut: float) -> float:
+        return sensitivity(scores, labels, cut).value + specificity(scores, labels, cut).value
+
+    assert youden(best) == pytest.approx(max(youden(cut) for cut in np.unique(scores)))
