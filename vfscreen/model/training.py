@@ -181,6 +181,7 @@ def train(
     started, reported, step, progress = time.monotonic(), time.monotonic(), 0, 0.0
     reported_step, sparsity = 0, zero_share(weights) if already_pruned else 0.0
     totals: dict[str, Tensor] = {}
+    pause_s = report_every_s
     for step in range(1, 1 << 60):
         rate = plan.learning_rate * _rate_at(progress, plan.warm_up)
         for group in optimizer.param_groups:
@@ -208,7 +209,7 @@ def train(
             totals[name] = totals.get(name, torch.zeros((), device=device)) + value.detach()
         now = time.monotonic()
         progress = step / plan.steps if plan.steps else (now - started) / (60 * plan.minutes)  # type: ignore[operator]
-        if now - reported >= report_every_s or progress >= 1:
+        if now - reported >= pause_s or progress >= 1:
             means = {n: float(t) / (step - reported_step) for n, t in totals.items()}
             if not all(map(math.isfinite, means.values())):
                 raise TrainingError("the training loss is not finite any more")
@@ -231,6 +232,8 @@ def train(
                 )
             )
             totals, reported, reported_step = {}, time.monotonic(), step
+            # Where reports are slow (validation on a CPU) they are rare.
+            pause_s = max(report_every_s, 15 * (reported - now))
     if not already_pruned and plan.sparsity > 0 and sparsity < plan.sparsity:
         masks = magnitude_masks(weights, plan.sparsity)
     return finished(average, weights, masks, batches, autocast, passes=plan.statistics_passes)
