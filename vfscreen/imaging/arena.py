@@ -5,6 +5,7 @@ memfd is gone with its last process, however that ends.
 """
 
 import ctypes
+import errno
 import mmap
 import os
 from typing import Any
@@ -88,13 +89,23 @@ class Arena:
 def map_film(
     descriptor: int, offset: int, shape: tuple[int, int], *, writable: bool
 ) -> NDArray[np.uint16]:
-    """Map one film of the shared memory as an array of display values."""
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    mapped: Any = mmap.mmap(
-        descriptor,
-        2 * shape[0] * shape[1],
-        flags=mmap.MAP_SHARED | mmap.MAP_POPULATE,
-        prot=protection,
-        offset=offset,
-    )
+    """Map one film of the shared memory as an array of display values.
+
+    Raises
+    ------
+    MemoryError
+        The address space of this process does not allow it.
+    """
+    try:
+        mapped: Any = mmap.mmap(
+            descriptor,
+            2 * shape[0] * shape[1],
+            flags=mmap.MAP_SHARED | mmap.MAP_POPULATE,
+            prot=mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0),
+            offset=offset,
+        )
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from None
+        raise
     return np.frombuffer(mapped, np.uint16).reshape(shape)

@@ -68,7 +68,10 @@ def decode_film(
         The film failed; never any other exception over what a file holds.
     """
     spec, limits = spec or Preprocessing(), limits or DecodeLimits()
-    plan = read_film(path, limits, expected_size_bytes=expected_size_bytes)
+    try:
+        plan = read_film(path, limits, expected_size_bytes=expected_size_bytes)
+    except MemoryError:
+        raise FilmError(FailureReason.OUT_OF_MEMORY, "not enough memory to read it") from None
     try:
         display = allocate(plan)
         _decode_into(display, plan, spec)

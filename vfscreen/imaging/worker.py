@@ -103,9 +103,6 @@ def _answer(task: dict[str, Any], memory_fd: int, limits: DecodeLimits) -> dict[
             "message": error.message,
             "transfer_syntax_uid": error.transfer_syntax_uid,
         }
-    except MemoryError:
-        reason = FailureReason.OUT_OF_MEMORY
-        return {"reason": reason.value, "message": "not enough memory", "transfer_syntax_uid": None}
     except Exception as error:  # noqa: BLE001
         # A file that nobody foresaw must not end the night: it is this film's failure.
         return {

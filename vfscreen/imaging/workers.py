@@ -8,24 +8,20 @@ import json
 import os
 import queue
 import selectors
-import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import vfscreen
 from vfscreen.errors import FailureReason
 from vfscreen.imaging.arena import Arena
 from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeTask
+from vfscreen.imaging.worker_process import how_it_ended, start_worker
 
 # Reserved for a film whose size nobody told; a worker that finds it larger says so and is asked
 # again. 4096 x 3072, above nearly all radiographs.
@@ -34,6 +30,7 @@ _GUESSED_PIXELS = 4096 * 3072
 _MAX_WAITING = 1024
 # Workers that die before they have read a single film, in a row: it is not the films.
 _MAX_FAILED_STARTS = 3
+_START_TIMEOUT_S = 120.0  # importing from a cold network disk is slow
 
 
 @dataclass(slots=True)
@@ -110,7 +107,8 @@ class DecodePool:
         self._retired_jobs: deque[_Job] = deque()
         self._failed_starts = 0
         self._guess_bytes = 2 * _GUESSED_PIXELS
-        self._closing = False
+        self._closing = self._closed = False
+        self._wake_lock = threading.Lock()
         # The workers' parent is this thread (PR_SET_PDEATHSIG): it lives as long as the pool.
         self._thread = threading.Thread(target=self._serve, name="decode-pool", daemon=True)
 
@@ -128,7 +126,9 @@ class DecodePool:
         self._wake()
         self._thread.join()
         self._selector.close()
-        os.close(self._wake_fd)
+        with self._wake_lock:
+            self._closed = True
+            os.close(self._wake_fd)
         self._arena.close()
 
     def decode(
@@ -197,7 +197,9 @@ class DecodePool:
             job.consumer_waits = False
 
     def _wake(self) -> None:
-        os.eventfd_write(self._wake_fd, 1)
+        with self._wake_lock:
+            if not self._closed:  # its number may be another file's by now
+                os.eventfd_write(self._wake_fd, 1)
 
     # ------------------------------------------------------------------ the service thread
 
@@ -241,30 +243,8 @@ class DecodePool:
         while len(self._workers) < self._count:
             if self._failed_starts >= _MAX_FAILED_STARTS:
                 raise RuntimeError("decode workers do not start; see standard error")
-            ours, theirs = socket.socketpair()
-            descriptors = (theirs.fileno(), self._arena.descriptor)
-            package = Path(vfscreen.__file__).parents[1]
-            with theirs:
-                process = subprocess.Popen(
-                    # -P: nothing in the current folder may shadow a module.
-                    [
-                        sys.executable, "-P", "-m", "vfscreen.imaging.worker",
-                        *map(str, descriptors), str(os.getpid()), *self._worker_arguments,
-                    ],
-                    pass_fds=descriptors,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    process_group=0,  # Ctrl-C at the terminal is the parent's
-                    env=os.environ
-                    | {
-                        "PYTHONPATH": os.pathsep.join(
-                            filter(None, [str(package), os.environ.get("PYTHONPATH")])
-                        ),
-                        "OMP_NUM_THREADS": "1",
-                        "OPENBLAS_NUM_THREADS": "1",
-                    },
-                )  # fmt: skip
-            worker = _Worker(process, Connection(ours.detach()))
+            process, connection = start_worker(self._arena.descriptor, self._worker_arguments)
+            worker = _Worker(process, connection, deadline_s=time.monotonic() + _START_TIMEOUT_S)
             self._workers.append(worker)
             self._selector.register(worker.connection, selectors.EVENT_READ, worker)
 
@@ -331,7 +311,7 @@ class DecodePool:
             self._lose(worker)
             return
         if answer == "ready":
-            worker.ready, self._failed_starts = True, 0
+            worker.ready, worker.deadline_s, self._failed_starts = True, float("inf"), 0
             return
         job, task, ticket = worker.job, worker.task, worker.ticket
         assert job is not None and task is not None
@@ -384,7 +364,10 @@ class DecodePool:
             reason = FailureReason.DECODE_TIMEOUT
             message = f"not decoded within {self._timeout_s:g} s"
         else:
-            reason, message = FailureReason.LOST_WORKER, f"its worker {_how_it_ended(worker)}"
+            reason, message = (
+                FailureReason.LOST_WORKER,
+                f"its worker {how_it_ended(worker.process)}",
+            )
         worker.process.kill()
         self._dying.append(worker)
         if not worker.ready:
@@ -406,11 +389,3 @@ class DecodePool:
             except subprocess.TimeoutExpired:
                 continue  # stuck in the kernel on a dead file server: it dies when that answers
         self._workers.clear()
-
-
-def _how_it_ended(worker: _Worker) -> str:
-    try:
-        code = worker.process.wait(0.5)
-    except subprocess.TimeoutExpired:
-        return "closed its connection"
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
