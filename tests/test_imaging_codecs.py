@@ -93,6 +93,26 @@ def test_jpeg_lossless_predictors_agree_with_a_second_decoder(
     assert np.array_equal(decoded(path), imagecodecs.jpegsof3_decode(codestream))
 
 
+@pytest.mark.parametrize("columns", [1, 2, 7, 8, 9, 30])
+@pytest.mark.parametrize("syntax", [films.JPEG_8, films.JPEG_12, films.JPEG_LOSSLESS_SV1])
+def test_jpegs_that_end_in_mid_grey_are_whole(tmp_path: Path, syntax: str, columns: int) -> None:
+    """What libjpeg fills missing rows with is also what a film may end in."""
+    bits = 8 if syntax == films.JPEG_8 else 12
+    for flat_rows in (0, 1, 8, 16, 40):
+        stored = anatomy(rows=60, columns=columns, bits=bits)
+        stored[60 - flat_rows :] = 1 << (bits - 1)
+        path = write(film(stored, syntax, bits_stored=bits), tmp_path / "film")
+        bound = 0 if syntax == films.JPEG_LOSSLESS_SV1 else 40
+        assert np.abs(decoded(path) - stored.astype(int)).max() <= bound
+
+
+def test_signed_jpeg_that_ends_in_its_lowest_value(tmp_path: Path) -> None:
+    stored = anatomy(bits=12).astype(np.int16)
+    stored[60:] = -32768
+    path = write(film(stored, films.JPEG_LOSSLESS, bits_stored=16), tmp_path / "film")
+    assert np.array_equal(decoded(path), stored)
+
+
 def test_htj2k_agrees_with_a_second_decoder(tmp_path: Path) -> None:
     stored = anatomy(bits=12)
     codestream = encode(stored, films.HTJ2K)
@@ -224,6 +244,16 @@ def test_a_codestream_with_a_missing_middle_is_noticed(tmp_path: Path, syntax: s
     holed = codestream[:middle] + codestream[middle + len(codestream) // 5 :]
     path = write(film(stored, syntax, bits_stored=bits, codestream=holed), tmp_path / "film")
     assert failure(path) in DAMAGED
+
+
+@pytest.mark.parametrize("syntax", [films.JPEG_12, films.JPEG_LOSSLESS])
+def test_a_cut_film_that_ended_in_mid_grey_is_noticed(tmp_path: Path, syntax: str) -> None:
+    stored = anatomy(rows=400, columns=300)
+    stored[350:] = 2048
+    codestream = encode(stored, syntax)
+    cut = codestream[: len(codestream) // 2] + b"\xff\xd9"
+    path = write(film(stored, syntax, codestream=cut), tmp_path / "film")
+    assert failure(path) is FailureReason.CORRUPT_CODESTREAM
 
 
 @pytest.mark.parametrize("syntax", [films.JPEG_12, films.JPEG_LOSSLESS, films.JPEG_LOSSLESS_SV1])

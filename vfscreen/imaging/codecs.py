@@ -22,6 +22,9 @@ from vfscreen.imaging.failure import FilmError
 from vfscreen.imaging.frames import JPEG2000, JPEG_PROCESSES, NATIVE, RLE, FramePlan
 
 _CORRUPT = FailureReason.CORRUPT_CODESTREAM
+_MAX_JPEG_ROWS = 65500  # libjpeg's JPEG_MAX_DIMENSION
+# Image data that decodes to anything but filling; no byte of it is FF.
+_JUNK = bytes(17 * n % 251 for n in range(1000))
 # What imagecodecs raises: its own errors are RuntimeErrors, and ValueErrors over the arguments.
 _CODEC_ERRORS = (RuntimeError, ValueError, OverflowError, IndexError, TypeError)
 
@@ -91,29 +94,36 @@ def _decode_jpeg(stream: Codestream) -> NDArray[Any]:
 
     libjpeg fills what is missing with mid-grey rows and ignores what is left over. So it is asked
     for a few rows more than there are: with whole data, the first of them (where the data ends) is
-    made of leftover bits and the last is pure filling. A first one that is pure filling means that
-    the data ended too early, a last one that is not, that data was left over.
+    made of leftover bits and the last is pure filling. A last one that is not means that data was
+    left over. A first one that is may mean that the data ended too early, or by chance nothing
+    (a film that ends in mid-grey); then junk is put behind the data, which changes the film itself
+    only where the film still lacked data.
     """
     unit = 1 if stream.sof == 0xC3 else 8  # rows a row of MCUs; one component is not interleaved
     units_a_row = -(-stream.columns // unit)
     # The up to 7 bits that pad the last byte may still decode to as many units.
     extra = unit * (1 + -(-8 // units_a_row))
     padded_rows = -(-stream.rows // unit) * unit
-    if padded_rows + extra > 65500:  # libjpeg's JPEG_MAX_DIMENSION
+    if padded_rows + extra > _MAX_JPEG_ROWS:
         raise FilmError(FailureReason.UNSUPPORTED_PIXELS, f"a JPEG of {stream.rows} rows")
     data = bytearray(stream.data)
     assert stream.rows_at is not None
     struct.pack_into(">H", data, stream.rows_at, padded_rows + extra)
     frame = np.asarray(imagecodecs.jpeg8_decode(bytes(data)))
-    filling = 1 << (stream.precision_bits - 1)
-    probe = frame[padded_rows:]
     if frame.shape != (padded_rows + extra, stream.columns):
         raise FilmError(_CORRUPT, "the JPEG decoder answered with another shape")
+    filling = 1 << (stream.precision_bits - 1)
+    film, probe = frame[: stream.rows], frame[padded_rows:]
     if not (probe[-unit:] == filling).all():
         raise FilmError(_CORRUPT, "the JPEG codestream holds more image data than its size needs")
     if (probe[:unit] == filling).all():
-        raise FilmError(_CORRUPT, "the JPEG codestream holds less image data than its size needs")
-    return frame[: stream.rows]
+        end = data.rindex(b"\xff\xd9")
+        again = np.asarray(imagecodecs.jpeg8_decode(bytes(data[:end] + _JUNK + data[end:])))
+        if not np.array_equal(again[: stream.rows], film):
+            raise FilmError(
+                _CORRUPT, "the JPEG codestream holds less image data than its size needs"
+            )
+    return film
 
 
 def _native_dtype(bits_allocated: int, *, little_endian: bool) -> np.dtype[Any]:
