@@ -23,7 +23,7 @@ _SEVERITIES = ("mild", "moderate", "severe")
 _QUOTED_EACH_SIDE = 500
 # A report that was withdrawn says nothing; HL7 table 0123 and FHIR diagnostic-report-status.
 _WITHDRAWN = frozenset({"x", "w", "d", "cancelled", "canceled", "entered-in-error", "deleted"})
-_ADDENDUM = frozenset({"addendum", "appended", "a", "add"})
+_ADDENDUM = frozenset({"addendum", "appended", "add"})
 
 
 @dataclass(frozen=True, slots=True)

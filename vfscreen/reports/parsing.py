@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vfscreen.reports.lexicon import Entry, Lexicon, Role
+from vfscreen.reports.lexicon import Entry, Lexicon, Node, Role
 from vfscreen.reports.tokens import Words, tokenise
 
 # Cervical levels count too; L6 is a common variant.
@@ -29,6 +29,7 @@ _ORDINAL_WORDS = {
         start=1,
     )
 }  # fmt: skip
+_LEVEL_WORDS = frozenset({*_PREFIX, *_ORDINAL_WORDS})
 _RANGE_WORDS = frozenset({"-", "–", "—", "to", "through", "thru"})
 # "T1-weighted" is a pulse sequence, "vitamin D3" is not the third dorsal vertebra.
 _NOT_A_LEVEL_BEFORE = frozenset({"weighted", "signal", "hyperintense", "hypointense"})
@@ -49,10 +50,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Words, and per word the item that covers it."""
+    """Words, per word the item that covers it, and all items in their order."""
 
     words: Words
     at: list[Item | None]
+    items: list[Item]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +70,30 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
     """Find levels and the longest terms, from left to right; linear in the length of the text."""
     words = tokenise(text, lexicon.abbreviations)
     tokens = words.words
+    terms = lexicon.terms.children
     count = len(tokens)
     at: list[Item | None] = [None] * count
+    items: list[Item] = []
     i = 0
     while i < count:
-        item = _level_at(words, i) if lexicon.levels else None
-        if item is None:
-            item = _longest_term(lexicon, tokens, i)
+        word = tokens[i]
+        item = None
+        if lexicon.levels and (word in _LEVEL_WORDS or word[-1].isdecimal() or word[0].isdecimal()):
+            item = _level_at(words, i)
+        if item is None and word in terms:
+            item = _longest_term(terms[word], tokens, i)
         if item is None:
             i += 1
             continue
+        items.append(item)
         for k in range(i, item.end):
             at[k] = item
         i = item.end
-    return Parsed(words, at)
+    return Parsed(words, at, items)
 
 
-def _longest_term(lexicon: Lexicon, tokens: list[str], i: int) -> Item | None:
-    node = lexicon.terms.children.get(tokens[i])
+def _longest_term(first: Node, tokens: list[str], i: int) -> Item | None:
+    node: Node | None = first
     found: Item | None = None
     k = i
     while node is not None:
@@ -178,10 +186,11 @@ def sentences(parsed: Parsed) -> Iterator[Sentence]:
     section, body_seen, addendum_last = "body", False, False
     start = i = 0
     while i < count:
-        entry = _heading(parsed, i, section, at_start=i == start, headed=body_seen)
-        if entry is not None:
-            item = at[i]
-            assert item is not None
+        item = at[i]
+        entry = None
+        if item is not None and Role.SECTION in item.roles and item.start == i:
+            entry = _heading(parsed, item, section, at_start=i == start, headed=body_seen)
+        if item is not None and entry is not None:
             if start < i:
                 yield Sentence(start, i, section)
             section = entry.value
@@ -210,15 +219,13 @@ _NOT_BEFORE_HEADING = frozenset(
     {Role.ANAPHOR, Role.LINK, Role.BREAK, Role.ACUITY, Role.NEGATION_BEFORE, Role.CONJUNCTION}
 )
 _NOT_AFTER_HEADING = frozenset(
-    {Role.COPULA, Role.LINK, Role.SEEN, Role.BREAK, Role.CONTINUES, Role.UNCERTAIN_BEFORE}
-    | {Role.CONJUNCTION}
+    {Role.COPULA, Role.LINK, Role.SEEN, Role.CONTINUES, Role.CONJUNCTION}
 )
 
 
-def _heading(parsed: Parsed, i: int, section: str, *, at_start: bool, headed: bool) -> Entry | None:
-    item = parsed.at[i]
-    if item is None or item.start != i or Role.SECTION not in item.roles:
-        return None
+def _heading(
+    parsed: Parsed, item: Item, section: str, *, at_start: bool, headed: bool
+) -> Entry | None:
     entry = item.roles[Role.SECTION]
     tokens = parsed.words.words
     following = tokens[item.end] if item.end < len(tokens) else ""
@@ -237,7 +244,7 @@ def _heading(parsed: Parsed, i: int, section: str, *, at_start: bool, headed: bo
         return entry
     # In the middle of a sentence: an indication rarely ends in a full stop, so the words that
     # open the body are taken there; and those that open the indication, after a title.
-    before = parsed.at[i - 1]
+    before = parsed.at[item.start - 1]
     if before is not None and not _NOT_BEFORE_HEADING.isdisjoint(before.roles):
         return None
     opens_body = section not in COUNTING and entry.value in ("findings", "impression", "addendum")

@@ -15,6 +15,8 @@ def recommends(parsed: Parsed, parts: list[Sentence], mentions: list[Mention]) -
     Bone densitometry, osteoporosis or a fracture liaison service is about the finding by itself.
     Imaging is when its sentence, or the one before, speaks of the finding and no other.
     """
+    if not any(Role.RECOMMEND in item.roles for item in parsed.items):
+        return False
     spoken = {
         m.sentence.start
         for m in mentions

@@ -80,10 +80,30 @@ def nearest_site(parsed: Parsed, low: int, high: int, start: int, end: int) -> S
             if Role.TARGET in item.roles:
                 site = Site("target", item.roles[Role.TARGET].id, item.levels)
                 if item.levels:
-                    return site if word.kind != "other" else word
+                    levels = _listed_levels(parsed, low, high, item)
+                    return Site("target", site.rule, levels) if word.kind != "other" else word
                 if word.kind == "none":
                     word = site
     return word
+
+
+def _listed_levels(parsed: Parsed, low: int, high: int, item: Item) -> tuple[str, ...]:
+    """The levels of the list that a level stands in: "T12, L1 and L3"."""
+    members = [item]
+    for step in (-1, 1):
+        k = item.start - 1 if step < 0 else item.end
+        while low <= k < high and low <= k + step < high and len(members) < REACH:
+            joint, member = parsed.at[k], parsed.at[k + step]
+            if joint is None or Role.CONJUNCTION not in joint.roles:
+                if joint is None or not joint.levels:
+                    break
+                member = joint  # "T12 L1": a list without a comma
+            if member is None or not member.levels:
+                break
+            members.append(member)
+            k = member.start - 1 if step < 0 else member.end
+    members.sort(key=lambda m: m.start)
+    return tuple(dict.fromkeys(level for m in members for level in m.levels))
 
 
 def _decide(groups: list[list[Item]], discs: bool) -> Site:
@@ -148,7 +168,7 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
             adjective = True
         elif Role.LINK in roles:
             # "changes of the lumbar spine and rib fractures": the spine belongs to the changes.
-            if len(groups) > 1:
+            if len(groups) > 1 and not all(m.levels for g in groups[-2:] for m in g):
                 groups.pop()
             break
         elif Role.BREAK in roles or Role.STOP in roles or not _MENTIONS.isdisjoint(roles):

@@ -18,9 +18,10 @@ _INVISIBLE = frozenset("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff") | fro
     chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 )
 _SENTENCE_ENDS = frozenset(".!?。！？；")
+_BULLETS = frozenset("•*●")
 # Words that go on after an abbreviation's full stop, as in "comp. fx. of L1".
 _GOES_ON = frozenset({"of", "at", "in", "involving", "to"})
-_FRACTURE_SIGN_ABBREVIATIONS = frozenset({"fx", "fxs", "fract", "frac"})
+_FRACTURE_ABBREVIATIONS = frozenset({"fx", "fxs", "fract", "frac"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +50,34 @@ def words_of(phrase: str) -> tuple[str, ...]:
 
 def tokenise(text: str, abbreviations: Set[str] = frozenset()) -> Words:
     """Split a text into words; time and memory are linear in its length."""
-    spans = [m.span() for m in _TOKEN.finditer(text)]
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few letters grow in lower case; offsets must not shift
+        lowered = "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     ends_sentence: list[bool] = []
     length = len(text)
-    for k, (start, end) in enumerate(spans):
-        word = text[start:end].lower()
+    for match in _TOKEN.finditer(lowered):
+        word = match.group()
+        start, end = match.span()
         final = False
         if end - start == 1 and not word.isalnum():
             before = text[start - 1] if start else " "
             after = text[end] if end < length else " "
             if word in _INVISIBLE or (word in _HYPHENS and before.isalnum() and after.isalnum()):
                 continue
-            if word in _SENTENCE_ENDS:
-                if word == ".":
-                    following = text[slice(*spans[k + 1])].lower() if k + 1 < len(spans) else ""
-                    final = _full_stop(words, before, after, following, abbreviations)
-                    if not final:
-                        continue
-                else:
-                    # "? fracture" and "?fracture" ask; "fracture?" asks and ends its sentence.
-                    final = before.isalnum() and not after.isalnum()
-            elif word in "•*●":
+            if word == ".":
+                final = _full_stop(words, before, lowered, end, abbreviations)
+                if not final:
+                    continue
+            elif word in _SENTENCE_ENDS:
+                # "? fracture" and "?fracture" ask; "fracture?" asks and ends its sentence.
+                final = before.isalnum() and not after.isalnum()
+            elif word in _BULLETS:
                 final = True
-            elif word == "#" and _digit_follows(text, end):
-                continue
+            elif word == "#" and lowered[end : end + 2].lstrip()[:1].isdigit():
+                continue  # a number sign that counts ("# 2") is no fracture ("# L2")
         words.append(word)
         starts.append(start)
         ends.append(end)
@@ -84,22 +86,18 @@ def tokenise(text: str, abbreviations: Set[str] = frozenset()) -> Words:
 
 
 def _full_stop(
-    words: list[str], before: str, after: str, following: str, abbreviations: Set[str]
+    words: list[str], before: str, lowered: str, end: int, abbreviations: Set[str]
 ) -> bool:
     """Whether a dot ends a sentence: not in decimals, initials and abbreviations."""
-    if not words or (before.isdigit() and after.isdigit()):
+    if not words or (before.isdigit() and lowered[end : end + 1].isdigit()):
         return False
     last = words[-1]
     if before.isspace():
         return True
-    if last in _FRACTURE_SIGN_ABBREVIATIONS:
-        return following not in _GOES_ON
+    if last in _FRACTURE_ABBREVIATIONS:
+        following = _TOKEN.search(lowered, end)
+        return following is None or following.group() not in _GOES_ON
     return not (last in abbreviations or (len(last) == 1 and last.isalpha() and last.isascii()))
-
-
-def _digit_follows(text: str, index: int) -> bool:
-    """Whether a number sign counts (``# 2``) and does not mean fracture (``# L2``)."""
-    return text[index : index + 2].lstrip()[:1].isdigit()
 
 
 def words_in(text: str) -> set[str]:
