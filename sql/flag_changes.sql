@@ -54,14 +54,32 @@ stated as (
         end as reason
     from flag_candidates as candidates
     left join listed on candidates.study_instance_uid = listed.study_instance_uid
+    where candidates.belongs
 ),
 
 dropped as (
-    select listed.*
+    select
+        listed.* exclude (reason),
+        candidates.probability as probability_now,
+        candidates.report_status as report_status_now,
+        candidates.known_elsewhere as known_elsewhere_now,
+        case
+            when candidates.report_status = 'reported' then 'reported'
+            when candidates.study_instance_uid is not null then 'below_threshold'
+        end as reason
     from listed
-    anti join flag_candidates as candidates
+    left join flag_candidates as candidates
         on listed.study_instance_uid = candidates.study_instance_uid
-    where listed.state = 'flagged'
+    where
+        listed.state = 'flagged'
+        and not coalesce(candidates.belongs, false)
+),
+
+still_eligible as (
+    select studies.study_instance_uid
+    from studies
+    semi join dropped on studies.study_instance_uid = dropped.study_instance_uid
+    where studies.eligible
 )
 
 select
@@ -91,15 +109,14 @@ select
     $finding as finding,
     'unflagged' as state,
     case
-        when now_known.report_status = 'reported' then 'reported'
-        when now_known.study_instance_uid is not null then 'below_threshold'
-        when eligible_now.study_instance_uid is not null then 'not_screened'
+        when dropped.reason is not null then dropped.reason
+        when still_eligible.study_instance_uid is not null then 'not_screened'
         else 'not_eligible'
     end as reason,
     $threshold as threshold,
-    coalesce(now_known.probability, dropped.probability) as probability,
-    coalesce(now_known.report_status, dropped.report_status) as report_status,
-    coalesce(now_known.known_elsewhere, dropped.known_elsewhere) as known_elsewhere,
+    coalesce(dropped.probability_now, dropped.probability) as probability,
+    coalesce(dropped.report_status_now, dropped.report_status) as report_status,
+    coalesce(dropped.known_elsewhere_now, dropped.known_elsewhere) as known_elsewhere,
     dropped.sop_instance_uid,
     dropped.films,
     dropped.patient_id,
@@ -111,11 +128,4 @@ select
     dropped.model_sha256,
     dropped.checkpoint_sha256
 from dropped
-left join screened_studies as now_known
-    on
-        dropped.study_instance_uid = now_known.study_instance_uid
-        and now_known.finding = $finding
-left join studies as eligible_now
-    on
-        dropped.study_instance_uid = eligible_now.study_instance_uid
-        and eligible_now.eligible
+left join still_eligible on dropped.study_instance_uid = still_eligible.study_instance_uid

@@ -2,6 +2,43 @@
 -- Grain: one row a SOP instance UID: the eligible copy where there is one, else the first by path.
 -- Caveat: an empty tag is NULL here. A film without a study UID counts as a study of its own,
 -- under its SOP instance UID, so that it can be listed.
+-- Only instances with several copies are sorted; they are found by a hash (see manifest.sql).
+with repeated as (
+    select hash(sop_instance_uid) as uid_hash
+    from manifest
+    where sop_instance_uid <> ''
+    group by uid_hash
+    having count(*) > 1
+),
+
+single as (
+    select manifest.*
+    from manifest
+    anti join repeated on hash(manifest.sop_instance_uid) = repeated.uid_hash
+    where manifest.sop_instance_uid <> ''
+),
+
+first_copy as (
+    select manifest.*
+    from manifest
+    semi join repeated on hash(manifest.sop_instance_uid) = repeated.uid_hash
+    where manifest.sop_instance_uid <> ''
+    qualify
+        row_number() over (
+            partition by manifest.sop_instance_uid
+            order by
+                manifest.eligible desc,
+                manifest.archive_root asc,
+                manifest.archive_path asc
+        ) = 1
+),
+
+copies as (
+    select * from single
+    union all
+    select * from first_copy
+)
+
 select
     * replace (
         coalesce(nullif(study_instance_uid, ''), sop_instance_uid) as study_instance_uid,
@@ -10,10 +47,4 @@ select
         nullif(accession_number, '') as accession_number,
         nullif(issuer_of_accession_number, '') as issuer_of_accession_number
     )
-from manifest
-where sop_instance_uid <> ''
-qualify
-    row_number() over (
-        partition by sop_instance_uid
-        order by eligible desc, archive_root asc, archive_path asc
-    ) = 1
+from copies

@@ -7,32 +7,32 @@
 -- Caveat: a report without a film in the archive (of a CT, say) is the patient's by patient id and
 -- issuer; where either side names no issuer, only if a single patient of the archive has that id.
 -- A study or report without a date is never within the look-back.
-with patients as (
-    select distinct
-        patient_id,
-        issuer_of_patient_id
-    from studies
-    where patient_id is not null
-),
-
-patients_with as (
+with known_studies as materialized (
     select
+        study_instance_uid,
+        study_date,
         patient_id,
-        count(*) as patients
-    from patients
-    group by patient_id
+        coalesce(issuer_of_patient_id, '') as issuer
+    from studies
 ),
 
-saying as (
+saying as materialized (
     select
         report_labels.report_id,
         report_labels.finding,
+        report_labels.history,
         reports.patient_id,
-        reports.issuer,
+        coalesce(reports.issuer, '') as issuer,
         reports.report_datetime::date as report_date
     from report_labels
     inner join reports on report_labels.report_id = reports.report_id
     where report_labels.report_status = 'reported' or report_labels.history
+),
+
+matched as materialized (
+    select study_reports.*
+    from study_reports
+    semi join saying on study_reports.report_id = saying.report_id
 ),
 
 -- The patient of a report is that of its study; failing that, the one that it names.
@@ -40,80 +40,86 @@ by_study as (
     select
         saying.report_id,
         saying.finding,
-        studies.patient_id,
-        studies.issuer_of_patient_id,
-        coalesce(saying.report_date, studies.study_date) as report_date
+        known_studies.patient_id,
+        known_studies.issuer,
+        coalesce(saying.report_date, known_studies.study_date) as report_date
     from saying
-    inner join study_reports on saying.report_id = study_reports.report_id
-    inner join studies on study_reports.study_instance_uid = studies.study_instance_uid
-    where studies.patient_id is not null
+    inner join matched on saying.report_id = matched.report_id
+    inner join known_studies on matched.study_instance_uid = known_studies.study_instance_uid
+    where known_studies.patient_id is not null
+),
+
+patients as (
+    select
+        known_studies.patient_id,
+        list_distinct(list(known_studies.issuer)) as issuers
+    from known_studies
+    semi join saying on known_studies.patient_id = saying.patient_id
+    group by known_studies.patient_id
 ),
 
 by_name as (
     select
         saying.report_id,
         saying.finding,
-        patients.patient_id,
-        patients.issuer_of_patient_id,
+        saying.patient_id,
+        if(
+            list_contains(patients.issuers, saying.issuer), saying.issuer, patients.issuers[1]
+        ) as issuer,
         saying.report_date
     from saying
     inner join patients on saying.patient_id = patients.patient_id
-    inner join patients_with on saying.patient_id = patients_with.patient_id
-    anti join study_reports on saying.report_id = study_reports.report_id
+    anti join matched on saying.report_id = matched.report_id
     where
-        saying.issuer = patients.issuer_of_patient_id
+        (saying.issuer <> '' and list_contains(patients.issuers, saying.issuer))
         or (
-            (saying.issuer is null or patients.issuer_of_patient_id is null)
-            and patients_with.patients = 1
+            len(patients.issuers) = 1
+            and (saying.issuer = '' or patients.issuers[1] = '')
         )
 ),
 
 patient_reports as (
     select * from by_study
-    union all
+    union
     select * from by_name
 ),
 
 known as (
     select
-        study_instance_uid,
-        finding,
+        matched.study_instance_uid,
+        saying.finding,
         'history' as known_by
-    from study_report_status
-    where history
+    from matched
+    inner join saying on matched.report_id = saying.report_id
+    where saying.history
     union
     select
-        studies.study_instance_uid,
+        known_studies.study_instance_uid,
         patient_reports.finding,
         'report' as known_by
     from patient_reports
-    inner join studies
+    inner join known_studies
         on
-            patient_reports.patient_id = studies.patient_id
-            and coalesce(patient_reports.issuer_of_patient_id, '')
-            = coalesce(studies.issuer_of_patient_id, '')
+            patient_reports.patient_id = known_studies.patient_id
+            and patient_reports.issuer = known_studies.issuer
     cross join settings
-    anti join study_reports
+    anti join matched
         on
-            patient_reports.report_id = study_reports.report_id
-            and studies.study_instance_uid = study_reports.study_instance_uid
+            patient_reports.report_id = matched.report_id
+            and known_studies.study_instance_uid = matched.study_instance_uid
     where
-        patient_reports.report_date - studies.study_date
+        patient_reports.report_date - known_studies.study_date
         between -settings.lookback_before_days and settings.lookback_after_days
     union
     select
-        studies.study_instance_uid,
+        known_studies.study_instance_uid,
         reviews.finding,
         'review' as known_by
     from parts.reviews as reviews
-    inner join studies
+    inner join known_studies
         on
-            reviews.study_instance_uid = studies.study_instance_uid
-            or (
-                reviews.patient_id = studies.patient_id
-                and coalesce(reviews.issuer_of_patient_id, '')
-                = coalesce(studies.issuer_of_patient_id, '')
-            )
+            reviews.patient_id = known_studies.patient_id
+            and coalesce(reviews.issuer_of_patient_id, '') = known_studies.issuer
     where reviews.decision in ('confirm', 'known')
 )
 

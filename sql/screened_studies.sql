@@ -6,7 +6,7 @@ select
     study_predictions.probability,
     study_predictions.sop_instance_uid,
     study_predictions.films,
-    coalesce(study_report_status.report_status, 'no_report') as report_status,
+    coalesce(study_statements.report_status, 'no_report') as report_status,
     known_elsewhere.study_instance_uid is not null as known_elsewhere,
     studies.patient_id,
     studies.issuer_of_patient_id,
@@ -23,10 +23,10 @@ inner join current_checkpoint
         and study_predictions.finding = current_checkpoint.finding
 inner join studies
     on study_predictions.study_instance_uid = studies.study_instance_uid
-left join study_report_status
+left join study_statements
     on
-        study_predictions.study_instance_uid = study_report_status.study_instance_uid
-        and study_predictions.finding = study_report_status.finding
+        study_predictions.study_instance_uid = study_statements.study_instance_uid
+        and study_predictions.finding = study_statements.finding
 left join known_elsewhere
     on
         study_predictions.study_instance_uid = known_elsewhere.study_instance_uid

@@ -1,21 +1,18 @@
 -- Studies: whose study it is and when it was made.
--- Grain: one row a study instance UID, told by its first eligible film (by SOP instance UID), or
--- its first instance where none is eligible.
--- Caveat: films of one study that disagree about the patient are a PACS error; the first is taken.
+-- Grain: one row a study instance UID. `eligible`: it has a film that is screened.
+-- Caveat: what one instance leaves out, another tells. Instances of one study that disagree are a
+-- PACS error; the smallest value is taken.
 select
-    study_instance_uid,
-    patient_id,
-    issuer_of_patient_id,
-    accession_number,
-    issuer_of_accession_number,
-    study_date,
-    patient_age_years,
-    patient_sex,
-    institution_name,
-    eligible
-from instances
-qualify
-    row_number() over (
-        partition by study_instance_uid
-        order by eligible desc, sop_instance_uid asc
-    ) = 1
+    coalesce(nullif(study_instance_uid, ''), sop_instance_uid) as study_instance_uid,
+    min(nullif(patient_id, '')) as patient_id,
+    min(nullif(issuer_of_patient_id, '')) as issuer_of_patient_id,
+    min(nullif(accession_number, '')) as accession_number,
+    min(nullif(issuer_of_accession_number, '')) as issuer_of_accession_number,
+    min(study_date) as study_date,
+    min(patient_age_years) as patient_age_years,
+    min(nullif(patient_sex, '')) as patient_sex,
+    min(nullif(institution_name, '')) as institution_name,
+    bool_or(eligible) as eligible
+from manifest
+where sop_instance_uid <> ''
+group by coalesce(nullif(study_instance_uid, ''), sop_instance_uid)

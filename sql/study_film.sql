@@ -7,6 +7,7 @@ select
     'heatmaps/' || heatmaps.heatmap_file as heatmap,
     instances.archive_root,
     instances.archive_path,
+    instances.size_bytes,
     instances.instance_key,
     instances.sop_instance_uid,
     instances.study_instance_uid,

@@ -3,44 +3,66 @@
 -- By study instance UID where the report names one that is in the archive, else by accession number
 -- within its issuer. Where either side names no issuer, the accession number counts only if a
 -- single study has it. Empty keys match nothing.
-with by_uid as (
+with known_studies as materialized (
     select
-        studies.study_instance_uid,
-        reports.report_id
+        study_instance_uid,
+        accession_number,
+        issuer_of_accession_number as issuer
+    from studies
+),
+
+keys as materialized (
+    select
+        report_id,
+        study_instance_uid,
+        accession_number,
+        issuer
     from reports
-    inner join studies on reports.study_instance_uid = studies.study_instance_uid
 ),
 
-accessions as (
-    select distinct
-        accession_number,
-        issuer_of_accession_number as issuer,
-        study_instance_uid
-    from instances
-    where accession_number is not null
+by_uid as (
+    select
+        known_studies.study_instance_uid,
+        keys.report_id
+    from keys
+    inner join known_studies on keys.study_instance_uid = known_studies.study_instance_uid
 ),
 
-studies_with as (
+by_issuer as (
+    select
+        known_studies.study_instance_uid,
+        keys.report_id
+    from keys
+    inner join known_studies
+        on
+            keys.accession_number = known_studies.accession_number
+            and keys.issuer = known_studies.issuer
+),
+
+single_studies as (
     select
         accession_number,
-        count(distinct study_instance_uid) as studies
-    from accessions
+        any_value(study_instance_uid) as study_instance_uid,
+        any_value(issuer) as issuer
+    from known_studies
+    where accession_number is not null
     group by accession_number
+    having count(*) = 1
+),
+
+without_issuer as (
+    select
+        single_studies.study_instance_uid,
+        keys.report_id
+    from keys
+    inner join single_studies on keys.accession_number = single_studies.accession_number
+    where keys.issuer is null or single_studies.issuer is null
 ),
 
 by_accession as (
-    select distinct
-        accessions.study_instance_uid,
-        reports.report_id
-    from reports
-    inner join accessions on reports.accession_number = accessions.accession_number
-    inner join studies_with on reports.accession_number = studies_with.accession_number
-    where
-        (reports.issuer = accessions.issuer)
-        or (
-            (reports.issuer is null or accessions.issuer is null)
-            and studies_with.studies = 1
-        )
+    select * from by_issuer
+    union all
+    select * from without_issuer
 )
 
 select

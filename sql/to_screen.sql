@@ -4,20 +4,7 @@
 -- Done is (SOP instance UID, content fingerprint, model) in predictions, or in failures as
 -- permanent, or as transient on $transient_nights runs. What is left is a set subtraction, so a
 -- resumed run and the next night are the same question.
-with eligible_films as (
-    select *
-    from manifest
-    where
-        eligible
-        and list_contains($archive_roots::varchar[], archive_root)
-    qualify
-        row_number() over (
-            partition by sop_instance_uid, content_fingerprint
-            order by archive_root, archive_path
-        ) = 1
-),
-
-given_up as (
+with given_up as (
     select
         sop_instance_uid,
         content_fingerprint
@@ -45,26 +32,33 @@ done as (
 )
 
 select
-    eligible_films.archive_root,
-    eligible_films.archive_path,
-    eligible_films.size_bytes,
-    eligible_films.mtime_ns,
-    eligible_films.instance_key,
-    eligible_films.sop_instance_uid,
-    coalesce(
-        nullif(eligible_films.study_instance_uid, ''), eligible_films.sop_instance_uid
-    ) as study_instance_uid,
-    eligible_films.content_fingerprint,
-    eligible_films.transfer_syntax_uid,
-    eligible_films.rows,
-    eligible_films.columns,
-    eligible_films.study_date
-from eligible_films
+    films.archive_root,
+    films.archive_path,
+    films.size_bytes,
+    films.mtime_ns,
+    films.instance_key,
+    films.sop_instance_uid,
+    coalesce(nullif(films.study_instance_uid, ''), films.sop_instance_uid) as study_instance_uid,
+    films.content_fingerprint,
+    films.transfer_syntax_uid,
+    films.rows,
+    films.columns,
+    films.study_date
+from manifest as films
 anti join done
     on
-        eligible_films.sop_instance_uid = done.sop_instance_uid
-        and eligible_films.content_fingerprint = done.content_fingerprint
+        films.sop_instance_uid = done.sop_instance_uid
+        and films.content_fingerprint = done.content_fingerprint
+where
+    films.eligible
+    and list_contains($archive_roots::varchar[], films.archive_root)
+-- The same film below two roots is screened once.
+qualify
+    row_number() over (
+        partition by films.sop_instance_uid, films.content_fingerprint
+        order by films.archive_root asc, films.archive_path asc
+    ) = 1
 order by
-    eligible_films.study_date desc nulls last,
+    films.study_date desc nulls last,
     study_instance_uid asc,
-    eligible_films.archive_path asc
+    films.archive_path asc

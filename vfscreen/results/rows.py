@@ -135,6 +135,7 @@ def checkpoints_table(
     checkpoint_sha256: str,
     model_sha256: str,
     name: str,
+    path: str,
     demonstration: bool,
 ) -> pa.Table:
     """A checkpoint as rows of `checkpoints`, one a finding and operating point.
@@ -148,6 +149,7 @@ def checkpoints_table(
                 "checkpoint_sha256": checkpoint_sha256,
                 "model_sha256": model_sha256,
                 "name": name,
+                "path": path,
                 "demonstration": demonstration,
                 "finding": head.finding,
                 "calibration_slope": head.slope,

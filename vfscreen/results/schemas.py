@@ -149,6 +149,7 @@ CHECKPOINTS = _schema(
     ("checkpoint_sha256", pa.string()),
     ("model_sha256", pa.string()),
     ("name", pa.string()),
+    ("path", pa.string()),  # where the file was, so that `explain` finds it again
     ("demonstration", pa.bool_()),
     ("finding", pa.string()),
     ("calibration_slope", pa.float64()),

@@ -28,6 +28,7 @@ VIEWS = (
     "reports",
     "report_labels",
     "study_reports",
+    "study_statements",
     "study_report_status",
     # What people decided, and what is known of the patient.
     "reviews_current",
