@@ -8,7 +8,7 @@ import json
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,16 +18,18 @@ import typer
 from numpy.typing import NDArray
 
 from vfscreen import __version__
-from vfscreen.errors import UsageError
+from vfscreen.errors import CheckpointError, UsageError
 from vfscreen.jobs.phantom_cache import CachePlan, PhantomCache, rendering, wait_for
+from vfscreen.jobs.phantom_validation import Validation
 from vfscreen.model.checkpoint import CheckpointInfo
 from vfscreen.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
 
+    from vfscreen.model.batches import FilmArrays
     from vfscreen.model.network import FilmClassifier
-    from vfscreen.model.training import FilmArrays, TrainingState
+    from vfscreen.model.training import TrainingState
 
 NAME = "phantom-demonstration-resnext50"
 ARCHITECTURE = "resnext50_32x4d"
@@ -53,6 +55,8 @@ def train_demonstration(
     init: Path | None = None,
     learning_rate: float | None = None,
     groups_per_batch: int | None = None,
+    focus_until: float = 0.0,
+    ema_steps: float = 300.0,
 ) -> CheckpointInfo:
     """Render phantoms, train, prune, calibrate, and write a checkpoint.
 
@@ -66,6 +70,10 @@ def train_demonstration(
     minutes, steps : float or int
         How long. With `minutes` rendering counts in and goes on beside training; with `steps`
         all films are rendered first, and the same seed gives the same weights.
+    focus_until : float
+        Share of the training that looks at a strip around the finding only: cheaper on a CPU.
+    ema_steps : float
+        Steps over which the weights are averaged; fewer where training is short.
     init : Path, optional
         A pruned checkpoint to train further.
 
@@ -86,7 +94,8 @@ def train_demonstration(
         wait_for(cache, min(FIRST_GROUPS, phantoms) if minutes else phantoms)
         _say(f"{len(cache.ready())} of {plan.rows} patients after {time.monotonic() - began:.0f} s")
         training = _plan(minutes, steps, began, pruned, seed, learning_rate, groups_per_batch)
-        study = _Validation(cache, Preprocessing(), placed)
+        training = replace(training, focus_until=focus_until, ema_steps=ema_steps)
+        study = Validation(cache, Preprocessing(), placed)
         keep = _Keeper(out, study, _provenance(plan, training, init))
         from vfscreen.model.training import train
 
@@ -106,7 +115,7 @@ class _TrainingFilms:
         self._cache, self._first = cache, cache.plan.validation
 
     def arrays(self) -> "FilmArrays":
-        from vfscreen.model.training import FilmArrays
+        from vfscreen.model.batches import FilmArrays
 
         columns, first = self._cache.columns, self._first
         targets = np.zeros((self._cache.plan.training, 3, 1), np.float32)
@@ -118,104 +127,17 @@ class _TrainingFilms:
         return rows[rows >= self._first] - self._first
 
 
-@dataclass(frozen=True, slots=True)
-class _Scores:
-    """What a network says about the validation films, (patients, 3 variants)."""
-
-    logits: NDArray[np.float64]
-    peaks: NDArray[np.float64]  # (patients, 3, 2), x and y in 0..1 of the film
-
-
-class _Validation:
-    """Patients that training never sees, as they are and in other makers' display."""
-
-    _BATCH = 96
-
-    def __init__(self, cache: PhantomCache, spec: Preprocessing, device: "torch.device") -> None:
-        import torch
-
-        rows = slice(0, cache.plan.validation)
-        self._films = torch.from_numpy(np.array(cache.columns["films"][rows])).to(device)
-        self._spec, self._device = spec, device
-        self.grades = np.array(cache.columns["grade"][rows])
-        self.sizes_px = np.array(cache.columns["sizes_px"][rows], np.float64)
-        self.boxes = np.array(cache.columns["boxes"][rows, 0], np.float64)
-
-    def scores(self, model: "FilmClassifier", *, varied: bool) -> _Scores:
-        """Logits and where the network looks; `varied` changes the display (the same each time)."""
-        import torch
-        from torch.nn import functional as nnf
-
-        from vfscreen.model.augmentation import Variation, vary_display
-
-        rng, size = torch.Generator().manual_seed(20), self._spec.input_size_px
-        logits, peaks = [], []
-        for films in torch.split(self._films, self._BATCH // 3):
-            x = films.flatten(0, 1)[:, None].float() / 255.0
-            x = nnf.interpolate(x, (size, size), mode="bilinear", antialias=True)
-            if varied:
-                x = vary_display(x, 3, Variation(), rng)
-            x = ((x - self._spec.mean) / self._spec.std).contiguous(
-                memory_format=torch.channels_last
-            )
-            with torch.inference_mode(), _fast(self._device):
-                last = model.feature_maps(x)[1].float()
-                logits.append(model.classify(last.mean((2, 3)))[:, 0])
-                cells = nnf.conv2d(last, model.backbone.fc.weight[:1, :, None, None].float())
-            fine = nnf.interpolate(cells.float(), (56, 56), mode="bilinear")
-            at = fine.flatten(1).argmax(1)
-            peaks.append(torch.stack([(at % 56 + 0.5) / 56, (at // 56 + 0.5) / 56], 1))
-        return _Scores(
-            torch.cat(logits).double().cpu().numpy().reshape(-1, 3),
-            torch.cat(peaks).double().cpu().numpy().reshape(-1, 3, 2),
-        )
-
-    def figures(self, scores: _Scores, threshold_logit: float) -> dict[str, float]:
-        """The figures of the model card."""
-        from vfscreen.model.statistics import auc
-
-        logits, grades = scores.logits, self.grades
-        negatives = logits[:, 1:].ravel()
-
-        def against(chosen: NDArray[np.bool_]) -> float:
-            positives = logits[chosen, 0]
-            truth = np.r_[np.ones(len(positives)), np.zeros(len(negatives))]
-            return auc(np.r_[positives, negatives], truth)
-
-        found = logits[:, 0] >= threshold_logit
-        near = self._peak_distance(scores.peaks[:, 0]) <= 1.0
-        return {
-            "auc_grade_2_3": against(grades >= 2),
-            "auc_grade_1": against(grades == 1),
-            "auc_grade_2": against(grades == 2),
-            "auc_grade_3": against(grades == 3),
-            "auc_all": against(grades >= 1),
-            "fracture_raises": float((logits[:, 0] > logits[:, 2]).mean()),
-            "mimic_raises": float((logits[:, 1] > logits[:, 2]).mean()),
-            "peak_on_fracture": float(near[found].mean()) if found.any() else float("nan"),
-            "sensitivity": float(found.mean()),
-            "specificity": float((negatives < threshold_logit).mean()),
-        }
-
-    def _peak_distance(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Distance of each peak to the nearest fractured box, in vertebra heights."""
-        at = (peaks * self.sizes_px[:, :2])[:, None]
-        boxes = self.boxes * np.tile(self.sizes_px[:, :2], 2)[:, None]
-        outside = np.maximum(np.maximum(boxes[..., :2] - at, at - boxes[..., 2:]), 0)
-        distance = np.hypot(outside[..., 0], outside[..., 1])
-        return np.asarray(np.nanmin(distance, axis=1) / self.sizes_px[:, 2])
-
-
 class _Keeper:
     """Validates, reports and writes checkpoints as training goes on."""
 
-    def __init__(self, out: Path, study: _Validation, provenance: dict[str, Any]) -> None:
+    def __init__(self, out: Path, study: Validation, provenance: dict[str, Any]) -> None:
         self._out, self._study, self._provenance = out, study, provenance
         out.parent.mkdir(parents=True, exist_ok=True)
 
     def report(self, state: "TrainingState") -> None:
         losses = " ".join(f"{name} {value:.3f}" for name, value in state.losses.items())
-        figures = self._study.figures(self._study.scores(state.model, varied=False), 0.0)
+        model = state.snapshot()
+        figures = self._study.figures(self._study.scores(model, varied=False), 0.0)
         _say(
             f"{state.progress:4.0%} step {state.step} {state.elapsed_s:.0f} s "
             f"{state.films_per_s:.0f} films/s, {state.groups_ready} patients, "
@@ -224,7 +146,10 @@ class _Keeper:
         )
         # Only a pruned network fits into the package; before that there is nothing to keep.
         if state.masked:
-            self.write(state.model, quiet=True)
+            try:
+                self.write(model, quiet=True)
+            except CheckpointError as error:
+                _say(str(error))
 
     def write(self, model: "FilmClassifier", *, quiet: bool = False) -> CheckpointInfo:
         """Calibrate, choose operating points, and write the checkpoint."""
@@ -243,6 +168,8 @@ class _Keeper:
         labels[:, 0] = 1
         weights = np.broadcast_to(np.array(MIX), logits.shape)
         calibration = fit_platt(logits.ravel(), labels.ravel(), weights.ravel())
+        if calibration.slope <= 0:
+            raise CheckpointError("The network ranks films the wrong way round: nothing is kept.")
         flat = logits.ravel()
         cuts = {
             "default": youden_threshold(flat, labels.ravel()),
@@ -298,7 +225,7 @@ def _plan(
     learning_rate: float | None,
     groups_per_batch: int | None,
 ) -> Any:
-    from vfscreen.model.training import TrainingPlan
+    from vfscreen.model.plan import TrainingPlan
 
     # Of the time given, rendering the first films is gone; writing needs a little at the end.
     left = None if minutes is None else max(0.1, minutes - (time.monotonic() - began) / 60 - 0.2)
@@ -341,15 +268,6 @@ def _provenance(plan: CachePlan, training: Any, init: Path | None) -> dict[str, 
     }
 
 
-def _fast(device: "torch.device") -> "torch.autocast":
-    import torch
-
-    from vfscreen.model.inference import cpu_has_bfloat16
-
-    fast = device.type == "cuda" or cpu_has_bfloat16()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
-
-
 def _spare_cores() -> int:
     import os
 
@@ -377,6 +295,8 @@ def _command(
     init: Path | None = None,
     learning_rate: float | None = None,
     groups_per_batch: int | None = None,
+    focus_until: float = 0.0,
+    ema_steps: float = 300.0,
 ) -> None:
     """Train the demonstration checkpoint on phantom films."""
     train_demonstration(**locals())

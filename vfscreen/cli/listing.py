@@ -1,0 +1,129 @@
+"""`flagged`, `review`, `explain`, `status`, `sql`: what the nurse and the analyst ask."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from vfscreen.cli.options import ConfigOption, IdentifiersOption, ResultsOption, load_config
+
+AccessionArgument = Annotated[
+    str, typer.Argument(help="Accession number, or study instance UID.", show_default=False)
+]
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+class Decision(StrEnum):
+    """What a reader decided about a study."""
+
+    CONFIRM = "confirm"
+    REJECT = "reject"
+    KNOWN = "known"
+    REFER = "refer"
+
+
+class Status(StrEnum):
+    """What the reports of a study say; `reported` studies are never on the list."""
+
+    UNCERTAIN = "uncertain"
+    AMBIGUOUS = "ambiguous"
+    DENIED = "denied"
+    NOT_MENTIONED = "not_mentioned"
+    NO_REPORT = "no_report"
+
+
+def flagged(
+    results: ResultsOption,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Patients shown; unset: list.capacity.", show_default=False),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Only studies of this date or later.", show_default=False
+        ),
+    ] = None,
+    status: Annotated[
+        list[Status] | None,
+        typer.Option(
+            help="Only this report status; may be given again. `no_report` is a list of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """The ranked list: patients whose fracture probably went unreported, one row a patient."""
+    from vfscreen.cli.tables import print_list
+    from vfscreen.jobs.listing import flagged_list
+
+    capacity = top if top is not None else load_config(config).list.capacity
+    day = since.date() if since else None
+    rows = flagged_list(results, capacity, day, [s.value for s in status or []])
+    print_list(rows, format.value)
+
+
+def review(
+    accession: AccessionArgument,
+    decision: Annotated[Decision, typer.Argument(help="What was decided.")],
+    results: ResultsOption,
+    note: Annotated[str, typer.Option(help="A remark, kept with the decision.")] = "",
+    reviewer: Annotated[
+        str | None,
+        typer.Option(help="Who decided; unset: the user logged in.", show_default=False),
+    ] = None,
+) -> None:
+    """Record what was decided about a study: it leaves the list, its history stays."""
+    from vfscreen.jobs.listing import record_review
+
+    record_review(results, accession, decision.value, note, reviewer)
+    typer.echo(f"Recorded: {decision.value}. The study has left the list; the next one moves up.")
+
+
+def explain(
+    accession: AccessionArgument, results: ResultsOption, config: ConfigOption = None
+) -> None:
+    """Render the study's heatmap if it is missing, and print its path."""
+    from vfscreen.jobs.explain import explain_study
+
+    typer.echo(str(explain_study(results, accession, load_config(config))))
+
+
+def status(
+    results: ResultsOption,
+    runs: Annotated[int, typer.Option(min=1, help="Runs shown.")] = 5,
+    show_identifiers: IdentifiersOption = False,
+) -> None:
+    """The last runs: what each found and did, how fast, and what failed and why."""
+    from vfscreen.cli.tables import print_status
+    from vfscreen.jobs.listing import status_of
+
+    print_status(status_of(results, runs, show_identifiers))
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT statement.", show_default=False)],
+    results: ResultsOption,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+) -> None:
+    """Ask the catalogue; it is read-only, and its views are described in docs/results.md."""
+    from vfscreen.cli.rows import print_rows
+    from vfscreen.jobs.listing import run_query
+
+    print_rows(run_query(results, query), format.value)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (flagged, review, explain, status, sql):
+        app.command()(command)

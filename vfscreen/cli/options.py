@@ -1,0 +1,77 @@
+"""Options and arguments that several commands share, and what follows from them."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vfscreen import config as configuration
+from vfscreen.config import Config
+
+ResultsOption = Annotated[
+    Path,
+    typer.Option(
+        "--results",
+        "-r",
+        envvar="VFSCREEN_RESULTS",
+        help="The results folder.",
+        show_default=False,
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="VFSCREEN_CONFIG",
+        help="Configuration; unset: vfscreen.toml in the current folder, if there is one.",
+        show_default=False,
+    ),
+]
+ReportsOption = Annotated[
+    Path | None,
+    typer.Option("--reports", help="Reports: a CSV file or a folder of them.", show_default=False),
+]
+CheckpointOption = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint",
+        help="A checkpoint file, or `demo`, the shipped phantom demonstration model.",
+        show_default=False,
+    ),
+]
+ArchiveArgument = Annotated[
+    Path, typer.Argument(help="The archive: a folder of DICOM files.", show_default=False)
+]
+IdentifiersOption = Annotated[
+    bool,
+    typer.Option(
+        "--show-identifiers", help="Name files and patients; for a person at a terminal only."
+    ),
+]
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration file named, or vfscreen.toml here, or the defaults."""
+    here = Path("vfscreen.toml")
+    return configuration.load(path if path is not None else here if here.is_file() else None)
+
+
+def log_to_stderr() -> None:
+    """One plain line an event, in UTC: what a timer's journal keeps."""
+    if sys.stderr.isatty() and not os.environ.get("VFSCREEN_LOG"):
+        level = logging.WARNING
+    else:
+        level = logging.INFO
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logger = logging.getLogger("vfscreen")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False

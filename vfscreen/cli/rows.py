@@ -1,0 +1,111 @@
+"""Rows on standard output: a table for people, CSV, JSON or Parquet for programs."""
+
+import csv
+import json
+import math
+import sys
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vfscreen.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A spreadsheet runs a cell that begins with one of these; a quote before it makes it text.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def print_rows(table: "pa.Table", format: str) -> None:
+    """Print an Arrow table.
+
+    Raises
+    ------
+    UsageError
+        Parquet is asked for on a terminal.
+    """
+    if format == "parquet":
+        _print_parquet(table)
+    elif format == "json":
+        typer.echo(json.dumps(table.to_pylist(), indent=1, default=_json, ensure_ascii=False))
+    elif format == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(table.column_names)
+        for row in table.to_pylist():
+            writer.writerow([_csv_cell(value) for value in row.values()])
+    else:
+        print_table(table.column_names, [list(row.values()) for row in table.to_pylist()])
+
+
+def print_table(
+    columns: list[str], rows: list[list[Any]], *, title: str | None = None, caption: str = ""
+) -> None:
+    """Print an aligned table; every cell is plain text, whatever is in it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # A pipe or a file has no width: nothing is cut there.
+    console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for index, name in enumerate(columns):
+        numbers = all(isinstance(row[index], int | float) for row in rows) and bool(rows)
+        table.add_column(
+            Text(name.replace("_", " ")), justify="right" if numbers else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(plain(_cell(value))) for value in row))
+    console.print(table)
+    if caption:
+        console.print(Text(caption))
+
+
+def plain(text: str) -> str:
+    """One line without control characters: a tag must not steer the terminal."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}"
+                   for c in text)  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return (
+            "nan" if math.isnan(value) else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+        )
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return str(value)
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    if isinstance(value, list | dict):
+        return json.dumps(value, default=_json, ensure_ascii=False)
+    return _json(value) if isinstance(value, date | datetime) else value
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def _print_parquet(table: "pa.Table") -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal: redirect it, as in `> flagged.parquet`.")
+    pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
+    sys.stdout.buffer.flush()

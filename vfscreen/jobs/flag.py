@@ -1,0 +1,132 @@
+"""Who is on the list: join probabilities with what the reports say, and note what changed."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vfscreen.config import Config
+from vfscreen.errors import ConfigError, UsageError
+from vfscreen.jobs.reports import read_reports_into
+from vfscreen.jobs.run import Run, open_run
+from vfscreen.jobs.worklist import write_worklist
+from vfscreen.results.catalogue import connect, publish
+from vfscreen.results.flags import record_settings, register_checkpoint, update_flags
+from vfscreen.results.folder import existing_results
+from vfscreen.results.ledger import Ledger
+from vfscreen.results.rows import CheckpointHead, checkpoints_table
+from vfscreen.results.sql import ask
+
+if TYPE_CHECKING:
+    from vfscreen.model.checkpoint import CheckpointInfo
+
+
+def run_flag(
+    results_path: Path,
+    config: Config,
+    reports: Path | None,
+    threshold: float | None,
+    checkpoint: str | None,
+) -> Ledger:
+    """`vfscreen flag`: the join and the list again, without touching pixels.
+
+    Raises
+    ------
+    UsageError
+        Nothing has been screened in this folder.
+    ConfigError
+        The checkpoint has no such finding or operating point.
+    """
+    existing_results(results_path)
+    if threshold is not None:
+        config = replace(config, list=replace(config.list, threshold=threshold))
+    with open_run(results_path, "flag", config) as run:
+        if checkpoint is not None:
+            from vfscreen.model.checkpoint import read_info
+
+            register(run, read_info(checkpoint), config)
+        read_reports_into(run, reports, config)
+        flag_studies(run, config)
+        write_worklist(run.results, run.run_id, config.list.capacity)
+        return run.ledger
+
+
+def register(run: Run, info: "CheckpointInfo", config: Config) -> None:
+    """Note a checkpoint's calibration and operating points: the views derive from them.
+
+    The last one registered is the one whose probabilities are listed.
+    """
+    _check(info, config)
+    ledger = run.ledger
+    ledger.model_sha256, ledger.checkpoint_sha256 = info.model_sha256, info.checkpoint_sha256
+    ledger.checkpoint_name, ledger.demonstration = info.name, info.demonstration
+    rows = checkpoints_table(
+        heads(info),
+        checkpoint_sha256=info.checkpoint_sha256,
+        model_sha256=info.model_sha256,
+        name=info.name,
+        path=str(info.path.resolve()),
+        demonstration=info.demonstration,
+    )
+    if register_checkpoint(run.results, rows):
+        publish(run.results)
+
+
+def heads(info: "CheckpointInfo") -> list[CheckpointHead]:
+    """The checkpoint's findings, in the order of its logits."""
+    return [
+        CheckpointHead(
+            finding=finding,
+            slope=info.calibration[finding].slope,
+            intercept=info.calibration[finding].intercept,
+            operating_points=info.operating_points[finding],
+        )
+        for finding in info.findings
+    ]
+
+
+def _check(info: "CheckpointInfo", config: Config) -> None:
+    if config.list.finding not in info.findings:
+        raise ConfigError(
+            f"list.finding is `{config.list.finding}`, but the checkpoint predicts "
+            f"{', '.join(info.findings)}."
+        )
+    known = info.operating_points[config.list.finding]
+    if config.list.threshold is None and config.list.operating_point not in known:
+        raise ConfigError(
+            f"list.operating_point is `{config.list.operating_point}`, but the checkpoint has "
+            f"{', '.join(known)}."
+        )
+
+
+def flag_studies(run: Run, config: Config) -> None:
+    """Append to `flags` every study whose state has changed since the last time."""
+    with run.timed("flag"):
+        if record_settings(run.results, config.list, run.run_id):
+            publish(run.results)
+        counts = update_flags(
+            run.results,
+            finding=config.list.finding,
+            threshold=_threshold(run, config),
+            run_id=run.run_id,
+        )
+    for state, count in counts.items():
+        run.ledger.add("flags", state, count)
+
+
+def _threshold(run: Run, config: Config) -> float:
+    """The configured threshold, else the operating point's of the checkpoint in use."""
+    if config.list.threshold is not None:
+        return config.list.threshold
+    with connect(run.results) as catalogue:
+        rows = ask(
+            catalogue,
+            "operating_point",
+            finding=config.list.finding,
+            operating_point=config.list.operating_point,
+        ).to_pylist()
+    if not rows:
+        raise UsageError(
+            "Nothing has been screened in this results folder yet, or the checkpoint in use has "
+            "no such operating point: run `vfscreen screen` first, or set list.threshold."
+        )
+    return float(rows[0]["threshold"])

@@ -1,0 +1,118 @@
+"""One run: the lock, the ledger, the key of the hashes in logs; and how it ends."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vfscreen.config import Config
+from vfscreen.errors import InterruptedRunError, TooManyFailuresError, VfscreenError
+from vfscreen.privacy import load_key, pseudonym
+from vfscreen.results.catalogue import publish
+from vfscreen.results.folder import Results, lock, open_results
+from vfscreen.results.ledger import Ledger, StageFigures, new_ledger, write_ledger
+
+log = logging.getLogger("vfscreen")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One invocation of a job on a results folder, whose lock it holds."""
+
+    results: Results
+    ledger: Ledger
+    key: bytes
+
+    @property
+    def run_id(self) -> str:
+        """Sortable by time."""
+        return self.ledger.run_id
+
+    def hash(self, text: str) -> str:
+        """What logs show instead of an identifier."""
+        return pseudonym(self.key, text)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[StageFigures]:
+        """Add the time of the body to a stage of the ledger."""
+        figures = self.ledger.stage(stage)
+        began = time.monotonic()
+        try:
+            yield figures
+        finally:
+            figures.seconds += time.monotonic() - began
+
+
+@contextmanager
+def open_run(results_path: Path, command: str, config: Config) -> Iterator[Run]:
+    """Open or make a results folder, take its lock, and keep a ledger until the body is done.
+
+    Whatever a killed run left behind is tidied first; the ledger is written in every case, also
+    when the body raises.
+
+    Raises
+    ------
+    LockedError
+        Another run is at work on this folder.
+    StorageError
+        The folder or the key file cannot be written.
+    """
+    key = load_key(config.run.pseudonym_key)
+    results = open_results(results_path, config.run.group)
+    with lock(results):
+        publish(results)
+        ledger = new_ledger(command)
+        ledger.config_sha256 = hashlib.sha256(repr(config).encode()).hexdigest()
+        write_ledger(results, ledger)
+        run = Run(results, ledger, key)
+        log.info("run %s: %s begins", run.run_id, command)
+        try:
+            yield run
+        except BaseException as error:
+            if ledger.exit_code is None:
+                ledger.end(*_ending(error))
+            raise
+        finally:
+            if ledger.exit_code is None:
+                ledger.end("done", 0)
+            write_ledger(results, ledger)
+            log.info("run %s: %s, exit code %s", run.run_id, ledger.outcome, ledger.exit_code)
+
+
+def _ending(error: BaseException) -> tuple[str, int]:
+    """Outcome and exit code of a run that an error ends."""
+    if isinstance(error, KeyboardInterrupt | InterruptedRunError):
+        return "interrupted", InterruptedRunError.exit_code
+    if isinstance(error, VfscreenError):
+        return type(error).__name__, error.exit_code
+    return "bug", 1
+
+
+def end(run: Run, error: VfscreenError | None) -> None:
+    """Note in the ledger how the run ends."""
+    outcome, code = ("done", 0) if error is None else _ending(error)
+    run.ledger.end(outcome, code)
+
+
+def verdict(run: Run, config: Config, stopped: str | None) -> VfscreenError | None:
+    """How a screening run ends: the error whose exit code it has, or None where all went well."""
+    ledger = run.ledger
+    failed = sum(ledger.failed.values())
+    tried = ledger.screened + failed
+    unbalanced = ledger.balance()
+    if unbalanced is not None:
+        return VfscreenError(unbalanced)
+    if stopped is not None:
+        return InterruptedRunError(
+            f"Stopped early ({stopped}): {ledger.not_reached:,} films are left for the next run; "
+            "what is done is saved."
+        )
+    if failed >= config.run.min_failures and failed > config.run.max_failure_rate * tried:
+        return TooManyFailuresError(
+            f"{failed:,} of {tried:,} films failed, more than run.max_failure_rate allows "
+            f"({config.run.max_failure_rate:.0%}); `vfscreen status` shows why."
+        )
+    return None
