@@ -115,6 +115,35 @@ def vary_collimation(
     return torch.where(inside, films, outside)
 
 
+def focus(
+    films: Tensor, where: Tensor, group: int, width: float, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cut films and box masks to a strip of `width` (share of the film) around the finding.
+
+    A group has one strip, off the finding's centre by up to a third of its width, so that its
+    place in the strip tells nothing.
+    """
+    cells, pixels = where.shape[-1], films.shape[-1]
+    grouped = where.view(-1, group, cells, cells).amax((1, 2))
+    at = torch.arange(cells, device=where.device, dtype=where.dtype)
+    weight = grouped.sum(1, keepdim=True)
+    centre = torch.where(
+        weight[:, 0] > 0, (grouped * at).sum(1) / weight[:, 0].clamp(min=1e-6), cells / 2
+    )
+    strip = round(cells * width)
+    jitter = (torch.rand(len(centre), generator=rng).to(centre.device) - 0.5) * strip * 2 / 3
+    left = (centre + jitter - strip / 2).round().clamp(0, cells - strip).long()
+    left = left.repeat_interleave(group)
+
+    def cut(images: Tensor, scale: int) -> Tensor:
+        columns = torch.arange(strip * scale, device=images.device)
+        index = (left * scale)[:, None] + columns
+        index = index[:, None, None].expand(-1, images.shape[1], images.shape[2], -1)
+        return images.gather(3, index)
+
+    return cut(films, pixels // cells), cut(where, 1)
+
+
 def box_masks(boxes: Tensor, size_px: int) -> Tensor:
     """Boxes as images: (N, K, 4) of x0, y0, x1, y1 in 0..1 (NaN: none) to (N, 1, size, size)."""
     at = (torch.arange(size_px, device=boxes.device) + 0.5) / size_px
