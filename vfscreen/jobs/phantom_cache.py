@@ -157,8 +157,10 @@ def _columns(folder: Path, plan: CachePlan) -> dict[str, NDArray[Any]]:
 def _render_rows(folder: Path, plan: CachePlan, worker: int, workers: int) -> None:
     """What a worker process does: every `workers`-th row that is missing."""
     os.nice(5)  # whoever trains comes first
-    columns = PhantomCache(folder, plan).columns
+    columns, parent = PhantomCache(folder, plan).columns, os.getppid()
     for row in range(worker, plan.rows, workers):
+        if os.getppid() != parent:
+            return  # the training was killed: nobody reads on
         if not columns["done"][row]:
             for name, value in _rendered(plan.seed_of(row)).items():
                 columns[name][row] = value
