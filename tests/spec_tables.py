@@ -92,6 +92,11 @@ def catalogue(**given: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def part(folder: str, table: str) -> pa.Table:
+    """Rows of a folder, to be written as a part."""
+    return pa.Table.from_pylist(_rows(folder, table), schema=FOLDERS[folder])
+
+
 def _insert(
     connection: duckdb.DuckDBPyConnection, into: str, folder: str, rows: list[dict[str, Any]]
 ) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -83,7 +83,7 @@ def connect(results: Results, *, restricted: bool = False) -> duckdb.DuckDBPyCon
         if _was_moved(results) and _may_write(results):
             publish(results)
         if not _attach(connection, results):
-            _create(connection, results)
+            _create(connection)
             _fill(connection, results)
     if restricted:
         connection.execute(f"set allowed_directories = [{_literal(str(results.path) + '/')}]")
@@ -118,19 +118,22 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _build(results: Results, path: Path) -> None:
     """Write the catalogue to a path: the template, with its parts filled in."""
-    path.write_bytes(_template(results))
+    path.write_bytes(_template())
     with _attached(path) as connection:
         _fill(connection, results)
 
 
-@lru_cache(maxsize=1)
-def _template(results: Results) -> bytes:
-    """A catalogue of no parts. Binding the views takes most of the time, and is the same for all
-    shards of a run; over no parts, since each would be opened by every view that reads it."""
+@cache
+def _template() -> bytes:
+    """A catalogue of no place and no parts.
+
+    Binding the views takes most of the time and is the same for all shards of a run, so it is done
+    once a process; and over no parts, since each would be opened by every view that reads it.
+    """
     with tempfile.TemporaryDirectory(prefix="vfscreen-") as aside:
         path = Path(aside) / "catalog.duckdb"
         with _attached(path) as connection:
-            _create(connection, results)
+            _create(connection)
         return path.read_bytes()
 
 
@@ -147,12 +150,17 @@ def _attached(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"detach {_NAME}")
 
 
-def _create(connection: duckdb.DuckDBPyConnection, results: Results) -> None:
-    """All relations, over empty parts."""
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    """All relations, over no parts."""
     connection.execute("begin")
     connection.execute("create schema parts")
-    for folder in FOLDERS:
-        _create_parts(connection, folder, [empty_part(results, folder)])
+    for folder, schema in FOLDERS.items():
+        connection.register("columns_of", schema.empty_table())
+        columns = connection.execute("describe select * from columns_of").fetchall()
+        connection.unregister("columns_of")
+        plain = ((name, kind.removesuffix(" WITH TIME ZONE")) for name, kind, *_ in columns)
+        typed = ", ".join(f"null::{kind} as {name}" for name, kind in plain)
+        connection.execute(f"create view parts.{folder} as select {typed} where false")
     create_views(connection)
     connection.execute("commit")
 
@@ -162,8 +170,10 @@ def _fill(connection: duckdb.DuckDBPyConnection, results: Results) -> None:
     connection.execute("begin")
     for folder in FOLDERS:
         parts = counted_parts(results, folder)
-        if parts:
-            _create_parts(connection, folder, [empty_part(results, folder), *parts])
+        # Someone who may only read makes do without an empty part where there is none.
+        empty = empty_part(results, folder, make=_may_write(results))
+        if empty or parts:
+            _create_parts(connection, folder, [*([empty] if empty else []), *parts])
     published_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     connection.execute(
         f"create view catalogue as select {_literal(str(results.path))} as results_path, "

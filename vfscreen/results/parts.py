@@ -106,7 +106,7 @@ def counted_parts(results: Results, folder: str) -> list[Path]:
     return [results.path / folder / name for name in present if name not in replaced]
 
 
-def empty_part(results: Results, folder: str) -> Path:
+def empty_part(results: Results, folder: str, *, make: bool = True) -> Path | None:
     """The part without rows that gives a folder's view its columns; made where it is missing."""
     schema = FOLDERS[folder]
     fields = ";".join(f"{f.name}:{f.type}:{f.nullable}" for f in schema)
@@ -114,6 +114,8 @@ def empty_part(results: Results, folder: str) -> Path:
     # The columns are part of the name: a later version's view must not read this one's.
     path = results.path / folder / f"empty-{digest}.parquet"
     if not path.exists():
+        if not make:
+            return None
         _place(results, path, _parquet([schema.empty_table()]))
     return path
 
