@@ -112,9 +112,9 @@ _BRICKS = (
 @pytest.mark.parametrize("brick", [*_BRICKS, "no fracture of L1, rib and ", "L1 to ", "loss of "])
 def test_time_is_linear_in_hostile_text(brick: str) -> None:
     text = brick * (200_000 // len(brick))
-    started = time.perf_counter()
+    started = time.process_time()  # a busy machine must not fail this
     label(text, LEXICON)
-    assert time.perf_counter() - started < 3.0  # below 1 s alone; a quadratic walk takes minutes
+    assert time.process_time() - started < 2.0  # below 1 s usually; a quadratic walk takes minutes
 
 
 def test_random_text_is_data() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vfscreen.phantom import phrases
 from vfscreen.phantom.anatomy import Fracture, Mimic, MimicFinding, Shape
 from vfscreen.phantom.spine import SCREENED_LEVELS
 
@@ -121,7 +122,7 @@ def dictate(
         complaint=_complaint(rng, age_years, sex),
         known=_level_list(rng, [f.level for f in fractures]) if history else "",
         british=style is _british,
-        body=[*_some(rng, _BOWEL, 1, 2), *_some(rng, _SOFT, 1, 4)],
+        body=[*_some(rng, phrases.BOWEL, 1, 2), *_some(rng, phrases.SOFT, 1, 4)],
         bones=_bones(rng, mimics),
         mention=mention,
     )
@@ -137,7 +138,7 @@ def dictate(
             DictatedReport("final", late, first),
             DictatedReport("corrected", delay, opening + second),
         ]
-    added = mention if status in _POSITIVE else _pick(rng, _ADDED)
+    added = mention if status in _POSITIVE else _pick(rng, phrases.ADDED)
     if rng.random() < 0.4:
         return [DictatedReport("final", delay, f"{first}\n\nADDENDUM: {added}")]
     opening = _pick(rng, ("ADDENDUM: ", "Addendum:\n", "ADDENDUM REPORT\n", ""))
@@ -161,85 +162,21 @@ def _misread(rng: Rng) -> Fracture:
     return Fracture(level=level, shape=Shape.WEDGE, grade=1, height_loss=0.2)
 
 
-# ---- What the mention says ---------------------------------------------------------------------
-
-_SEVERITY = {1: ("mild", "slight", "minimal"), 2: ("moderate",), 3: ("severe", "marked")}
-_SHAPE = {Shape.WEDGE: "wedge", Shape.BICONCAVE: "biconcave", Shape.CRUSH: "crush"}
-
-_REPORTED = (
-    "There is a {severity} {shape} fracture of {levels}.",
-    "{Age} {severity} compression fracture of the {levels} vertebral body.",
-    "{Age} {levels} compression fracture.",
-    "Compression fracture at {levels}, {age}.",
-    "{Severity} {shape} compression fracture of {levels} is noted, of indeterminate age.",
-    "Incidental note is made of {levels} vertebral fracture.",
-    "Vertebral compression fracture at {levels} with approximately {percent}% loss of height.",
-    "Osteoporotic fracture of {levels}.",
-    "Osteopenia with a {severity} compression fracture of {levels}. Recommend DXA if not done.",
-    "The {levels} vertebral body is fractured, {severity} in degree.",
-    "Fracture of the superior endplate of {levels}. Osteoporosis assessment is advised.",
-    "Unchanged {levels} compression fracture compared with the previous study.",
-    "No acute fracture. Chronic {levels} compression fracture again seen.",
-)
-_REPORTED_BRIEF = (
-    "{levels} wedge #.",
-    "Old # {levels}.",
-    "Comp fx {levels}.",
-    "{levels} VCF, {age}.",
-    "{Severity} wedge fx of {levels}.",
-)
-_UNCERTAIN = (
-    "Possible compression fracture of {levels}.",
-    "Appearance of {levels} is suspicious for compression fracture. Lateral view is recommended.",
-    "A fracture of {levels} cannot be excluded on this single view.",
-    "{severity} irregularity of {levels} may represent a compression fracture.",
-    "Questionable {levels} compression fracture; dedicated spine radiographs would be helpful.",
-    "Probable {age} {levels} fracture.",
-    "? fracture of {levels}.",
-    "{levels} compression fracture versus projection.",
-)
-_AMBIGUOUS = (
-    "{Severity} height loss of {levels}.",
-    "{Severity} anterior wedging of {levels}.",
-    "{Age} compression deformity of {levels}.",
-    "Loss of vertebral body height at {levels}, approximately {percent}%.",
-    "The {levels} vertebral body is decreased in height.",
-    "Partial collapse of {levels}.",
-    "{Shape} deformity of {levels}, {age}.",
-    "{levels} appears {severity}ly compressed.",
-)
-_DENIED = (
-    "No vertebral compression fracture.",
-    "No acute fracture.",
-    "Vertebral body heights are maintained.",
-    "The visualised vertebral bodies are normal in height.",
-    "No compression deformity of the lumbar spine is seen.",
-    "No fracture or destructive bone lesion.",
-    "Lumbar vertebrae are intact.",
-    "Degenerative changes of the lumbar spine without evidence of fracture.",
-    "There is no loss of vertebral height.",
-)
-_ADDED = (
-    "The findings were discussed with the ward by telephone.",
-    "The tip of the nasogastric tube lies in the stomach.",
-    "Prior films have become available. The bowel gas pattern is unchanged.",
-    "Correction of side: the calculus lies on the left.",
-)
-
-
 def _mention(rng: Rng, status: str, fractures: Sequence[Fracture], brief: bool) -> str:
     if status == "not_mentioned":
         return ""
     if status == "denied":
-        return _pick(rng, _DENIED)
+        return _pick(rng, phrases.DENIED)
     options: tuple[str, ...] = {
-        "reported": _REPORTED, "uncertain": _UNCERTAIN, "ambiguous": _AMBIGUOUS,
-    }[status]  # fmt: skip
+        "reported": phrases.REPORTED,
+        "uncertain": phrases.UNCERTAIN,
+        "ambiguous": phrases.AMBIGUOUS,
+    }[status]
     if status == "reported" and brief:
-        options += _REPORTED_BRIEF * 2
+        options += phrases.REPORTED_BRIEF * 2
     worst = max(fractures, key=lambda f: f.grade)
-    severity = _pick(rng, _SEVERITY[worst.grade])
-    shape = _SHAPE[Shape(worst.shape)]
+    severity = _pick(rng, phrases.SEVERITY[worst.grade])
+    shape = phrases.SHAPE[Shape(worst.shape)]
     age = _pick(rng, ("old", "chronic", "age-indeterminate", "stable"))
     template = _pick(rng, options)
     text = template.format(
@@ -264,61 +201,8 @@ def _level_list(rng: Rng, levels: Sequence[str]) -> str:
     return ", ".join(ordered[:-1]) + " and " + ordered[-1]
 
 
-# ---- What else a report says -------------------------------------------------------------------
-
-_COMPLAINTS = (
-    "Abdominal pain.", "Constipation.", "Vomiting, ? obstruction.", "Abdominal distension.",
-    "Suspected renal colic.", "Nasogastric tube position.", "Left flank pain, haematuria.",
-    "Nausea for three days.", "Post-operative ileus.", "Fall with abdominal pain.",
-    "Low back pain radiating to the groin, rule out stone.", "Abdominal pain, r/o perforation.",
-    "Known gallstones.", "Follow-up of ureteral stent.", "Hip fracture last year.",
-)  # fmt: skip
-_KNOWN = (
-    "Known {levels} compression fracture.",
-    "History of {levels} vertebral fracture.",
-    "Previous {levels} wedge fracture.",
-    "Osteoporosis with {levels} compression fracture in the past.",
-)
-_BOWEL = (
-    "Nonobstructive bowel gas pattern.", "Bowel gas pattern is unremarkable.",
-    "Moderate stool burden throughout the colon.", "Marked faecal loading.",
-    "Mildly dilated small bowel loops in the left abdomen, possible early ileus.",
-    "No dilated bowel loops.", "Gas is seen to the rectum.",
-    "Air-fluid levels are not demonstrated on this supine film.",
-    "No evidence of bowel obstruction or free intraperitoneal air.",
-)  # fmt: skip
-_SOFT = (
-    "Calcified gallstones in the right upper quadrant.", "No radiopaque calculus.",
-    "5 mm calcific density projects over the lower pole of the left kidney.",
-    "Phleboliths in the pelvis.", "Vascular calcification of the abdominal aorta.",
-    "Surgical clips in the right upper quadrant.", "Foley catheter in the bladder.",
-    "Nasogastric tube with its tip projecting over the stomach.",
-    "Left double-J ureteral stent in position.", "Psoas shadows are preserved.",
-    "No organomegaly.", "Lung bases are clear.", "Residual contrast in the colon.",
-    "Inferior vena cava filter projects over L2-L3.", "Collapse of the left lower lobe.",
-)  # fmt: skip
-_BONE_FORMULAS = (
-    "No acute osseous abnormality.", "Degenerative changes of the lumbar spine.",
-    "Osteopenia.", "Bones are unremarkable.", "Spondylosis of the lumbar spine.",
-    "Right total hip arthroplasty.", "Old healed right tenth rib fracture.",
-    "Facet arthropathy of the lower lumbar spine.", "Prior fixation of a left femoral fracture.",
-    "Disc space narrowing at L4-5.", "Mild loss of disc height at L5-S1.",
-    "Sacroiliac joints are symmetric.",
-)  # fmt: skip
-_MIMICS = {
-    Mimic.DISC_NARROWING: (
-        "Disc space narrowing below {level}.",
-        "Loss of disc height at {level}.",
-    ),
-    Mimic.SPURS: ("Marginal osteophytes, most marked at {level}.", "Bridging spurs at {level}."),
-    Mimic.TILT: ("The lumbar spine is tilted.", "Positional tilt of the spine."),
-    Mimic.SCOLIOSIS: ("Scoliosis centred at {level}.", "Lumbar scoliosis, convex to the left."),
-    Mimic.SCHMORL_NODE: ("Schmorl's node at {level}.", "Schmorl node in the endplate of {level}."),
-}
-
-
 def _complaint(rng: Rng, age_years: int | None, sex: str) -> str:
-    complaint = _pick(rng, _COMPLAINTS)
+    complaint = _pick(rng, phrases.COMPLAINTS)
     if age_years is not None and rng.random() < 0.4:
         who = {"F": "female", "M": "male"}.get(sex, "patient")
         return f"{age_years}-year-old {who}. {complaint}"
@@ -327,11 +211,11 @@ def _complaint(rng: Rng, age_years: int | None, sex: str) -> str:
 
 def _bones(rng: Rng, mimics: Sequence[MimicFinding]) -> list[str]:
     found = [
-        _pick(rng, _MIMICS[Mimic(m.mimic)]).format(level=m.level)
+        _pick(rng, phrases.MIMICS[Mimic(m.mimic)]).format(level=m.level)
         for m in mimics
         if rng.random() < 0.5
     ]
-    return found + _some(rng, _BONE_FORMULAS, 0, 2)
+    return found + _some(rng, phrases.BONE_FORMULAS, 0, 2)
 
 
 # ---- Styles: how it is laid out ----------------------------------------------------------------
@@ -340,7 +224,9 @@ def _bones(rng: Rng, mimics: Sequence[MimicFinding]) -> list[str]:
 def _indication(rng: Rng, draft: _Draft) -> str:
     if not draft.known:
         return draft.complaint
-    said = "Known # {levels}." if draft.british and rng.random() < 0.5 else _pick(rng, _KNOWN)
+    said = (
+        "Known # {levels}." if draft.british and rng.random() < 0.5 else _pick(rng, phrases.KNOWN)
+    )
     return f"{draft.complaint} {said.format(levels=draft.known)}"
 
 

@@ -16,6 +16,7 @@ from vfscreen.reports.sites import REACH
 # "not" alone reaches the verb phrase that it stands in, hardly further.
 _SHORT_REACH = 6
 _FURTHER_BEHIND = 25
+_OR = frozenset({"or", "nor", "/"})
 
 
 class Assertion(StrEnum):
@@ -38,14 +39,15 @@ class Context:
 
 
 def context_of(
-    parsed: Parsed, low: int, high: int, start: int, end: int, *, counts: bool
+    parsed: Parsed, low: int, high: int, start: int, end: int, *, counts: bool, specific: bool
 ) -> Context:
     """Decide what the sentence `low` to `high` asserts of the mention at `start` to `end`.
 
     `counts` tells whether the section is one in which the radiologist reports: a question
-    ("evaluate for fracture") says nothing in an indication, and doubt elsewhere.
+    ("evaluate for fracture") says nothing in an indication, and doubt elsewhere. `specific` tells
+    that the mention names a level: nobody denies one level in a list of other findings.
     """
-    before = _before(parsed, low, start, end)
+    before = _before(parsed, low, start, specific=specific)
     if before is not None and before[0] is not Role.UNCERTAIN_BEFORE:
         return _as_context(*before, counts=counts)
     behind = _behind(parsed, high, end)
@@ -69,10 +71,11 @@ def _as_context(role: Role, entry: Entry, *, counts: bool) -> Context:
     return Context(Assertion.HYPOTHETICAL, entry.id)
 
 
-def _before(parsed: Parsed, low: int, start: int, end: int) -> tuple[Role, Entry] | None:
+def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Role, Entry] | None:
     """The modifier in front whose scope reaches the mention; negation outranks doubt."""
     at, tokens = parsed.at, parsed.words.words
     found: tuple[Role, Entry] | None = None
+    alternative = _alternative_follows(parsed, start)
     listed = comma = False  # whether a list goes on between here and the mention
     doubt_ended = False  # doubt binds tighter than negation: a comma ends it
     predicate = False  # behind a verb only whose finding it is, and whether at all, reaches here
@@ -108,7 +111,10 @@ def _before(parsed: Parsed, low: int, start: int, end: int) -> tuple[Role, Entry
                 found = (Role.UNCERTAIN_BEFORE, roles[Role.UNCERTAIN_BEFORE])
                 listed = False
         elif Role.CONJUNCTION in roles:
+            alternative = alternative or tokens[i] in _OR
             if _changes_its_mind(parsed, item, low):
+                break
+            if specific and not alternative and _closes(parsed, item, low):
                 break
             comma = comma or tokens[i] == ","
             listed = True
@@ -117,10 +123,26 @@ def _before(parsed: Parsed, low: int, start: int, end: int) -> tuple[Role, Entry
             )
         elif Role.COPULA in roles or (Role.CLOSE in roles and not listed):
             predicate = True
-        elif Role.BREAK in roles or Role.RECOMMEND in roles or Role.IMAGING in roles:
+        elif Role.RECOMMEND in roles or Role.IMAGING in roles or _breaks(item):
             doubt_ended = True
         i = item.start - 1
     return found
+
+
+def _closes(parsed: Parsed, conjunction: Item, low: int) -> bool:
+    """Whether another finding ends before this conjunction: "no obstruction, fracture of L1"."""
+    before = parsed.at[conjunction.start - 1] if conjunction.start > low else None
+    return before is not None and Role.CLOSE in before.roles
+
+
+def _alternative_follows(parsed: Parsed, start: int) -> bool:
+    """Whether a list goes on behind the mention with "or": all of it stands under one "no"."""
+    ahead = parsed.words.words[start : start + 2 * _SHORT_REACH]
+    return not _OR.isdisjoint(ahead[: ahead.index(".")] if "." in ahead else ahead)
+
+
+def _breaks(item: Item) -> bool:
+    return Role.BREAK in item.roles and item.roles[Role.BREAK].value != "equates"
 
 
 def _joins_adjectives(parsed: Parsed, conjunction: Item, low: int) -> bool:
@@ -134,9 +156,7 @@ def _joins_adjectives(parsed: Parsed, conjunction: Item, low: int) -> bool:
 def _changes_its_mind(parsed: Parsed, conjunction: Item, low: int) -> bool:
     """Whether "and" or a comma opens something affirmed: "no ileus, old L1 fracture"."""
     tokens = parsed.words.words
-    if tokens[conjunction.start] in ("or", "nor", "/") or _joins_adjectives(
-        parsed, conjunction, low
-    ):
+    if tokens[conjunction.start] in _OR or _joins_adjectives(parsed, conjunction, low):
         return False
     if conjunction.end >= len(tokens):
         return False
@@ -174,7 +194,7 @@ def _behind(parsed: Parsed, high: int, end: int) -> tuple[Role, Entry] | None:
                 return role, roles[role]
             return None
         if Role.CONJUNCTION in roles:
-            alternative = alternative or tokens[i] in ("or", "nor", "/")
+            alternative = alternative or tokens[i] in _OR
             joined = True
         elif Role.NEGATION_BEFORE in roles and _ends(parsed, item.end, high):
             return Role.NEGATION_AFTER, roles[Role.NEGATION_BEFORE]  # "Fracture: no."

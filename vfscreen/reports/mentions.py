@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from vfscreen.reports.attributes import REACH_OF_ATTRIBUTES, acuity_of, severity_of
 from vfscreen.reports.context import Assertion, Context, context_of
 from vfscreen.reports.lexicon import MENTION_ROLES, Entry, Role
 from vfscreen.reports.parsing import COUNTING, Item, Parsed, Sentence
@@ -10,7 +11,6 @@ from vfscreen.reports.sites import NONE, Site, nearest_site, site_of
 
 # How far a height and what is said of it stand apart, in words.
 _PAIR_REACH = 8
-_ATTRIBUTE_REACH = 10
 _ANAPHOR_SENTENCES = 3
 # No radiologist speaks of fractures so often; text that does must not take seconds.
 _MOST_MENTIONS = 1000
@@ -59,11 +59,11 @@ def mentions_of(parsed: Parsed, parts: list[Sentence]) -> list[Mention]:
         if sentence.section != discourse.section:
             discourse = _Discourse(section=sentence.section, last=discourse.last)
         _enter_region(parsed, sentence, discourse)
-        for start, end, role, entry in _candidates(parsed, sentence):
-            mention = _mention(parsed, sentence, start, end, role, entry, discourse, number)
+        for candidate in _candidates(parsed, sentence):
+            mention = _mention(parsed, sentence, candidate, discourse, number)
             if mention is not None:
                 found.append(mention)
-                if mention.site.kind != "none" and role is not Role.INTACT:
+                if mention.site.kind != "none" and mention.role is not Role.INTACT:
                     discourse.last, discourse.last_sentence = mention.site, number
                 if len(found) >= _MOST_MENTIONS:
                     return found
@@ -85,7 +85,25 @@ def _enter_region(parsed: Parsed, sentence: Sentence, discourse: _Discourse) -> 
         return
 
 
-def _candidates(parsed: Parsed, sentence: Sentence) -> Iterator[tuple[int, int, Role, Entry]]:
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Words that may be a mention.
+
+    `stem` are the words whose phrase is searched for the site: of "height is maintained" the
+    height alone. `inner` is a site between "loss" and "height". `height` tells that the mention is
+    about height, which discs have too.
+    """
+
+    start: int
+    end: int
+    role: Role
+    entry: Entry
+    stem: tuple[int, int]
+    height: bool = False
+    inner: Site = NONE
+
+
+def _candidates(parsed: Parsed, sentence: Sentence) -> Iterator[_Candidate]:
     seen: Item | None = None
     for i in range(sentence.start, sentence.end):
         item = parsed.at[i]
@@ -98,12 +116,12 @@ def _candidates(parsed: Parsed, sentence: Sentence) -> Iterator[tuple[int, int, 
             if pair is not None:
                 yield pair
         elif role is not None:
-            yield item.start, item.end, role, item.roles[role]
+            entry = item.roles[role]
+            stem = (item.start, item.end)
+            yield _Candidate(*stem, role, entry, stem, height=entry.value == "height")
 
 
-def _height_pair(
-    parsed: Parsed, sentence: Sentence, height: Item
-) -> tuple[int, int, Role, Entry] | None:
+def _height_pair(parsed: Parsed, sentence: Sentence, height: Item) -> _Candidate | None:
     """A height with what is said of it: lost is a deformity, normal denies one."""
     low = max(sentence.start, height.start - _PAIR_REACH)
     high = min(sentence.end, height.end + _PAIR_REACH)
@@ -115,69 +133,80 @@ def _height_pair(
             if Role.STOP in item.roles or Role.FRACTURE in item.roles:
                 break
             for role, result in _SAID_OF_HEIGHT:
-                if role in item.roles:
-                    entry = height.roles[Role.HEIGHT]
-                    rule = replace(entry, id=f"{entry.id}.{item.roles[role].id}")
-                    return min(item.start, height.start), max(item.end, height.end), result, rule
+                if role not in item.roles:
+                    continue
+                entry = height.roles[Role.HEIGHT]
+                entry = replace(entry, id=f"{entry.id}.{item.roles[role].id}")
+                if item.start > height.start:
+                    stem = (height.start, height.end)
+                    return _Candidate(stem[0], item.end, result, entry, stem, height=True)
+                stem = (item.start, height.end)
+                inner = _inside(parsed, *stem)
+                return _Candidate(*stem, result, entry, stem, height=True, inner=inner)
     return None
 
 
 def _mention(
-    parsed: Parsed,
-    sentence: Sentence,
-    start: int,
-    end: int,
-    role: Role,
-    entry: Entry,
-    discourse: _Discourse,
-    number: int,
+    parsed: Parsed, sentence: Sentence, found: _Candidate, discourse: _Discourse, number: int
 ) -> Mention | None:
+    """Complete a candidate, or drop it: an everyday word that is not about the finding's site."""
     low, high = sentence.start, sentence.end
-    counts = sentence.section in COUNTING
-    context = context_of(parsed, low, high, start, end, counts=counts)
-    height = entry.id.startswith("height") or entry.id.endswith("height_loss")
-    site = site_of(parsed, low, high, start, end, discs=role is not Role.FRACTURE)
-    inner = _inside(parsed, start, end) if height else NONE
-    if inner.kind != "none":
-        site = inner if inner.kind == "other" or site.kind != "target" else site
-    if height and site.rule in ("level", "") and _of_a_disc(parsed, low, start):
-        site = Site("other", "other.disc", bound=True)
-    negated = context.assertion is Assertion.NEGATED or role is Role.INTACT
-    if role is Role.BENIGN:
-        return Mention(start, end, role, entry.id, sentence, site, Context(Assertion.ELSEWHERE))
-    if site.kind == "none" and not negated:
-        site = _wider_site(parsed, sentence, start, end, entry, discourse, number)
-    elif site.kind == "target" and not site.levels and not negated:
-        near = nearest_site(parsed, low, high, start, end)
+    site = _own_site(parsed, sentence, found)
+    context = context_of(
+        parsed,
+        low,
+        high,
+        found.start,
+        found.end,
+        counts=sentence.section in COUNTING,
+        specific=bool(site.levels),
+    )
+    denies = context.assertion is Assertion.NEGATED or found.role is Role.INTACT
+    if found.role is Role.BENIGN:
+        context = Context(Assertion.ELSEWHERE)
+    elif site.kind == "none" and not denies:
+        site = _wider_site(parsed, sentence, found, discourse, number)
+    elif site.kind == "target" and not site.levels and not denies:
+        near = nearest_site(parsed, low, high, found.start, found.end)
         site = replace(site, levels=near.levels)
-    if site.kind == "none" and not (
-        negated and (role is Role.FRACTURE or entry.tie == "own" or height)
-    ):
-        return (
-            None
-            if role is not Role.FRACTURE
-            else Mention(start, end, role, entry.id, sentence, site, Context(Assertion.ELSEWHERE))
-        )
-    if site.kind == "other":
-        if role is Role.FRACTURE or height:
+    if found.role is not Role.BENIGN:
+        if site.kind == "none":
+            unsaid = denies and (found.entry.tie == "own" or found.height)
+            if found.role is not Role.FRACTURE and not unsaid:
+                return None
+            if not denies:
+                context = Context(Assertion.ELSEWHERE)
+        elif site.kind == "other":
+            if found.role is not Role.FRACTURE and not found.height:
+                return None
             context = Context(Assertion.ELSEWHERE, site.rule)
-        else:
-            return None
-    elif role is Role.DEFORMITY and not negated:
-        benign = _benign(parsed, low, high, start, end)
-        if benign:
-            context = Context(Assertion.ELSEWHERE, benign)
+        elif found.role is Role.DEFORMITY and not denies:
+            benign = _benign(parsed, low, high, found.start, found.end)
+            context = Context(Assertion.ELSEWHERE, benign) if benign else context
     return Mention(
-        start,
-        end,
-        role,
-        entry.id,
+        found.start,
+        found.end,
+        found.role,
+        found.entry.id,
         sentence,
         site,
         context,
-        acuity=_acuity(parsed, sentence, start, end),
-        severity=_severity(parsed, sentence, start, end),
+        acuity=acuity_of(parsed, sentence, found.start, found.end),
+        severity=severity_of(parsed, sentence, found.start, found.end),
     )
+
+
+def _own_site(parsed: Parsed, sentence: Sentence, found: _Candidate) -> Site:
+    """The site that the mention's own phrase names."""
+    site = site_of(
+        parsed, sentence.start, sentence.end, *found.stem, discs=found.role is not Role.FRACTURE
+    )
+    if found.inner.kind == "other" or (found.inner.kind == "target" and site.kind != "target"):
+        site = found.inner
+    unnamed = found.height and site.rule in ("level", "")
+    if unnamed and _of_a_disc(parsed, sentence.start, found.start):
+        return Site("other", "other.disc", bound=True)  # "L4/5" in a sentence about a disc
+    return site
 
 
 def _inside(parsed: Parsed, start: int, end: int) -> Site:
@@ -192,7 +221,7 @@ def _inside(parsed: Parsed, start: int, end: int) -> Site:
 
 def _of_a_disc(parsed: Parsed, low: int, start: int) -> bool:
     """Whether a height of no named vertebra follows a disc: "disc disease with loss of height"."""
-    for i in range(start - 1, max(low, start - 2 * _ATTRIBUTE_REACH) - 1, -1):
+    for i in range(start - 1, max(low, start - 2 * REACH_OF_ATTRIBUTES) - 1, -1):
         item = parsed.at[i]
         if item is None:
             continue
@@ -204,30 +233,22 @@ def _of_a_disc(parsed: Parsed, low: int, start: int) -> bool:
 
 
 def _wider_site(
-    parsed: Parsed,
-    sentence: Sentence,
-    start: int,
-    end: int,
-    entry: Entry,
-    discourse: _Discourse,
-    number: int,
+    parsed: Parsed, sentence: Sentence, found: _Candidate, discourse: _Discourse, number: int
 ) -> Site:
-    """The site of a mention whose own phrase names none."""
-    near = nearest_site(parsed, sentence.start, sentence.end, start, end)
-    if entry.tie == "own":
+    """The site of a mention whose own phrase names none: its own words, the clause, the text."""
+    near = nearest_site(parsed, sentence.start, sentence.end, found.start, found.end)
+    since = number - discourse.last_sentence
+    if found.entry.tie == "own":
         levels = near.levels
-        if not levels and number - discourse.last_sentence <= 1 and discourse.last.kind == "target":
+        if not levels and since <= 1 and discourse.last.kind == "target":
             levels = discourse.last.levels
-        return Site("target", entry.id, levels)
-    if _refers_back(parsed, sentence, start) and (
-        number - discourse.last_sentence <= _ANAPHOR_SENTENCES and discourse.last.kind != "none"
-    ):
+        return Site("target", found.entry.id, levels)
+    spoken_of = discourse.last.kind != "none" and since <= _ANAPHOR_SENTENCES
+    if spoken_of and _refers_back(parsed, sentence, found.start):
         return replace(discourse.last, bound=False)
-    if near.kind != "none" and entry.tie == "clause":
+    if near.kind != "none" and found.entry.tie == "clause":
         return near
-    if discourse.region.kind != "none":
-        return discourse.region
-    return NONE
+    return discourse.region
 
 
 def _refers_back(parsed: Parsed, sentence: Sentence, start: int) -> bool:
@@ -247,7 +268,7 @@ def _benign(parsed: Parsed, low: int, high: int, start: int, end: int) -> str:
     """The id of an explanation that takes the deformity off the table, or nothing."""
     at, tokens = parsed.at, parsed.words.words
     for walk in (
-        range(end, min(high, end + _ATTRIBUTE_REACH)),
+        range(end, min(high, end + REACH_OF_ATTRIBUTES)),
         range(start - 1, max(low, start - 4) - 1, -1),
     ):
         joined = False
@@ -267,99 +288,8 @@ def _benign(parsed: Parsed, low: int, high: int, start: int, end: int) -> str:
                 or Role.NEGATION_BEFORE in item.roles
             ):
                 break
-            if Role.CONJUNCTION in item.roles or tokens[i] == "with":
+            if Role.CONJUNCTION in item.roles or (
+                tokens[i] == "with" and item.end == item.start + 1
+            ):
                 joined = True
     return ""
-
-
-def _acuity(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str | None:
-    """The word of time that is nearest to this mention and not nearer to another."""
-    at = parsed.at
-    best: tuple[int, str] | None = None
-    before = range(start - 1, max(sentence.start, start - _ATTRIBUTE_REACH) - 1, -1)
-    behind = range(end, min(sentence.end, end + 2 * _ATTRIBUTE_REACH))
-    for walk in (before, behind):
-        for i in walk:
-            item = at[i]
-            if item is None:
-                continue
-            if Role.STOP in item.roles and Role.ACUITY not in item.roles:
-                break
-            if Role.ACUITY in item.roles:
-                value = item.roles[Role.ACUITY].value
-                distance = abs(i - start)
-                if best is None or distance < best[0]:
-                    best = (distance, value)
-                break
-            if Role.FRACTURE in item.roles or (Role.NEGATION_BEFORE in item.roles and i > start):
-                break
-    return best[1] if best else None
-
-
-_NOUN_PHRASE_ENDS = frozenset({Role.LINK, Role.BREAK, Role.STOP, Role.COPULA, Role.CLOSE})
-
-
-def _severity(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str | None:
-    """Severity in words or a grade in the mention's own phrase, or from a percentage (Genant)."""
-    at = parsed.at
-    for i in range(start - 1, max(sentence.start, start - _ATTRIBUTE_REACH) - 1, -1):
-        item = at[i]
-        if item is None:
-            continue
-        if Role.SEVERITY in item.roles:
-            return item.roles[Role.SEVERITY].value
-        if not _NOUN_PHRASE_ENDS.isdisjoint(item.roles):
-            break
-        if Role.CONJUNCTION in item.roles and not _joins(at, item, sentence.start):
-            break
-    ceiling = min(sentence.end, end + _ATTRIBUTE_REACH)
-    for i in range(end, ceiling):
-        item = at[i]
-        if item is None:
-            continue
-        if Role.SEVERITY in item.roles:
-            if _ends_phrase(parsed, item.end, sentence.end):
-                return item.roles[Role.SEVERITY].value
-            break
-        if Role.STOP in item.roles or Role.CLOSE in item.roles:
-            break
-    return _percentage(parsed, sentence, start, end)
-
-
-def _joins(at: list[Item | None], conjunction: Item, low: int) -> bool:
-    before = at[conjunction.start - 1] if conjunction.start > low else None
-    return before is not None and not {Role.TARGET, Role.ACUITY, Role.SEVERITY}.isdisjoint(
-        before.roles
-    )
-
-
-def _ends_phrase(parsed: Parsed, i: int, high: int) -> bool:
-    """Whether a word of severity stands alone behind the mention: "fracture of L1, severe."."""
-    if i >= high or not parsed.words.words[i].isalnum():
-        return True
-    item = parsed.at[i]
-    return item is not None and not {
-        Role.LINK,
-        Role.CONJUNCTION,
-        Role.LOSS,
-        Role.DEFORMITY,
-        Role.HEIGHT,
-        Role.ACUITY,
-        Role.BREAK,
-    }.isdisjoint(item.roles)
-
-
-def _percentage(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str | None:
-    """Genant et al. 1993: to 25 % is grade 1, to 40 % grade 2, above it grade 3."""
-    tokens = parsed.words.words
-    low = max(sentence.start, start - _ATTRIBUTE_REACH)
-    high = min(sentence.end, end + _ATTRIBUTE_REACH)
-    percents = [
-        int(tokens[i])
-        for i in range(low, high - 1)
-        if tokens[i].isdecimal() and len(tokens[i]) <= 3 and tokens[i + 1] in ("%", "percent")
-    ]
-    if not percents:
-        return None
-    lost = max(percents)
-    return "mild" if lost < 25 else "moderate" if lost <= 40 else "severe"

@@ -209,10 +209,16 @@ def sentences(parsed: Parsed) -> Iterator[Sentence]:
             if section == "body" and i - start > 2:
                 body_seen = True
             yield Sentence(start, i + 1, section)
+            if section not in COUNTING and _says_nothing(words.words[start : i + 1]):
+                section = "body"  # "COMPARISON: None." is often followed by the findings
             start = i + 1
         i += 1
     if start < count:
         yield Sentence(start, count, section)
+
+
+def _says_nothing(sentence: list[str]) -> bool:
+    return len(sentence) <= 4 and sentence[0] in ("none", "nil", "no", "not", "unavailable")
 
 
 _NOT_BEFORE_HEADING = frozenset(

@@ -155,10 +155,15 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
         elif Role.CONJUNCTION in roles:
             before = at[item.start - 1] if item.start > low else None
             if _is_site(before) and groups[-1] and not adjective:
-                groups.append([])
+                if not _both_levels(before, groups[-1][-1]):
+                    groups.append([])
             elif not _is_adjective(before):
                 break
-        elif Role.COPULA in roles or Role.SEEN in roles or parsed.words.words[i] == "with":
+        elif (
+            Role.COPULA in roles
+            or Role.SEEN in roles
+            or (item.end == item.start + 1 and parsed.words.words[i] == "with")
+        ):
             # "L1 shows a fracture", "the lumbar spine with a fracture"
             if crossed or groups[-1]:
                 break
@@ -171,6 +176,8 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
             if len(groups) > 1 and not all(m.levels for g in groups[-2:] for m in g):
                 groups.pop()
             break
+        elif Role.NEGATION_BEFORE in roles and not subject:
+            break  # "hardware at L4 without fracture": the level is the hardware's
         elif Role.BREAK in roles or Role.STOP in roles or not _MENTIONS.isdisjoint(roles):
             break
         i = item.start - 1
@@ -202,9 +209,11 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
             gone_on = False
         elif Role.CONJUNCTION in roles:
             if groups[-1]:
-                if not _site_follows(parsed, item.end, ceiling):
+                following = _site_following(parsed, item.end, ceiling)
+                if following is None:
                     break
-                groups.append([])
+                if not _both_levels(following, groups[-1][-1]):
+                    groups.append([])
             else:
                 following = at[item.end] if item.end < ceiling else None
                 if following is not None and following.levels:
@@ -227,11 +236,16 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
     return groups
 
 
-def _site_follows(parsed: Parsed, i: int, ceiling: int) -> bool:
-    """Whether a list of sites goes on: a site within the next words, past articles and sides."""
+def _site_following(parsed: Parsed, i: int, ceiling: int) -> Item | None:
+    """The site with which a list goes on, past articles and sides."""
     for k in range(i, min(i + 3, ceiling)):
         item = parsed.at[k]
         if item is None or Role.ANAPHOR in item.roles or Role.CONJUNCTION in item.roles:
             continue
-        return _is_site(item)
-    return False
+        return item if _is_site(item) else None
+    return None
+
+
+def _both_levels(item: Item | None, other: Item) -> bool:
+    """Whether "and" joins levels only: the "transverse processes of L2 and L3" are one site."""
+    return item is not None and bool(item.levels) and bool(other.levels)
