@@ -1,0 +1,1 @@
+"""The synthetic archive: anatomy, films, reports."""
