@@ -43,8 +43,8 @@ def test_no_readable_film_at_all(site):
     ("content", "says"),
     [
         (b"\x80\x04\x95pickle", "pickle"),
-        (b"PK\x03\x04archive", "PyTorch"),
-        (b"", "empty"),
+        (b"PK\x03\x04archive", "pickle"),
+        (b"", "not a safetensors file"),
         (b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", "safetensors"),
     ],
     ids=["pickle", "torch-zip", "empty", "lying-length"],
@@ -96,7 +96,7 @@ def test_a_second_run_at_the_same_time(site):
         fcntl.flock(held, fcntl.LOCK_EX)
         refused(
             site, "screen", "archive", "--checkpoint", "demo", "-r", "results",
-            code=5, says="another run",
+            code=5, says="Another run",
         )  # fmt: skip
 
 

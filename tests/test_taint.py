@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -29,11 +30,14 @@ def marked_archive(source: Path, to: Path, text: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         out = folder / f"{MARK} {index}.dcm"
         try:
-            film = pydicom.dcmread(path)
-            for keyword in IDENTIFYING:
-                setattr(film, keyword, f"{text}{index}"[:60])
-            film.StudyDescription = f"ABDOMEN {text}"[:60]
-            film.save_as(out)
+            with warnings.catch_warnings():
+                # Damaged films, and values longer than DICOM allows, are what this is about.
+                warnings.simplefilter("ignore")
+                film = pydicom.dcmread(path)
+                for keyword in IDENTIFYING:
+                    setattr(film, keyword, f"{text}{index}")
+                film.StudyDescription = f"ABDOMEN {text}"
+                film.save_as(out)
         except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, EOFError):
             shutil.copy(path, out)
 

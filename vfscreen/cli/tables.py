@@ -203,7 +203,13 @@ def print_phantom(summary: "PhantomSummary") -> None:
     """What was made."""
     from dataclasses import asdict
 
-    print_table(["phantom archive", ""], [[_words(k), v] for k, v in asdict(summary).items()])
+    rows: list[list[Any]] = []
+    for name, value in asdict(summary).items():
+        if isinstance(value, dict):
+            rows += [[f"{_words(name)}: {_words(key)}", count] for key, count in value.items()]
+        else:
+            rows.append([_words(name), value])
+    print_table(["phantom archive", "count"], rows)
 
 
 def print_demo(demo: "Demonstration") -> None:

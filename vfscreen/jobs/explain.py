@@ -123,7 +123,6 @@ def render(
     from vfscreen.imaging.workers import DecodePool
     from vfscreen.jobs.films import tasks
     from vfscreen.model.heatmap import heatmaps, peak
-    from vfscreen.model.inference import Predictor
 
     films = [planned(row) for row in rows]
     failures: list[Failure] = []
@@ -133,7 +132,7 @@ def render(
         progress("heatmaps", unit="films", total=len(films)) as show,
     ):
         items = pool.decode(tasks(films, info), stop.out_of_grace)
-        predictor = Predictor(info, device=config.inference.device, precision="float32")
+        predictor = run.predictor(info, config.inference)
         preparer = Preparer(info.preprocessing, 1, str(predictor.device))
         for item in items:
             show()

@@ -192,15 +192,12 @@ class Inference:
     ) -> None:
         with run.timed("load"):
             from vfscreen.imaging.dali import Preparer
-            from vfscreen.model.inference import Predictor
 
-            self.predictor = Predictor(
-                info, device=config.inference.device, precision=config.inference.precision
-            )
+            self.predictor = run.predictor(info, config.inference)
             self.batch_size = config.inference.batch_size or self.predictor.batch_size
-            device = str(self.predictor.device)
-            self.preparer = Preparer(info.preprocessing, self.batch_size, device)
-        run.ledger.host["inference"] = f"{device}, {self.predictor.precision}"
+            self.preparer = Preparer(
+                info.preprocessing, self.batch_size, str(self.predictor.device)
+            )
         self.run, self.films, self.info = run, films, info
 
     def __call__(self, batch: "list[DecodedFilm]") -> Shard:

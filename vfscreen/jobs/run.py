@@ -5,15 +5,20 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vfscreen.config import Config
+from vfscreen.config import Config, InferenceConfig
 from vfscreen.errors import InterruptedRunError, TooManyFailuresError, VfscreenError
 from vfscreen.privacy import load_key, pseudonym
 from vfscreen.results.catalogue import publish
 from vfscreen.results.folder import Results, lock, open_results
 from vfscreen.results.ledger import Ledger, StageFigures, new_ledger, write_ledger
+
+if TYPE_CHECKING:
+    from vfscreen.model.checkpoint import CheckpointInfo
+    from vfscreen.model.inference import Predictor
 
 log = logging.getLogger("vfscreen")
 
@@ -25,11 +30,22 @@ class Run:
     results: Results
     ledger: Ledger
     key: bytes
+    predictors: "dict[str, Predictor]" = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
         """Sortable by time."""
         return self.ledger.run_id
+
+    def predictor(self, info: "CheckpointInfo", config: InferenceConfig) -> "Predictor":
+        """The network of a checkpoint, loaded once a run."""
+        from vfscreen.model.inference import Predictor
+
+        if info.checkpoint_sha256 not in self.predictors:
+            loaded = Predictor(info, device=config.device, precision=config.precision)
+            self.ledger.host["inference"] = f"{loaded.device}, {loaded.precision}"
+            self.predictors[info.checkpoint_sha256] = loaded
+        return self.predictors[info.checkpoint_sha256]
 
     def hash(self, text: str) -> str:
         """What logs show instead of an identifier."""
