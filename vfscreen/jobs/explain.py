@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vfscreen.archive.walk import locate
 from vfscreen.config import Config
-from vfscreen.errors import InputError, UsageError
-from vfscreen.jobs.films import PlannedFilm, decode_failure
+from vfscreen.errors import InputError, Stage, UsageError
+from vfscreen.jobs.films import PlannedFilm, failure
 from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run, open_run
 from vfscreen.jobs.stopping import StopRequest
@@ -137,7 +137,8 @@ def render(
         for item in items:
             show()
             if not isinstance(item, DecodedFilm):
-                failures.append(decode_failure(films[item.index], item, info))
+                film = films[item.index]
+                failures.append(failure(film, info, Stage.EXPLAIN, item.reason, item.message))
                 continue
             row = rows[item.index]
             pixels = torch.utils.dlpack.from_dlpack(preparer.prepare([item.display]))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeTask
+    from vfscreen.imaging.tasks import DecodedFilm, DecodeTask
     from vfscreen.model.checkpoint import CheckpointInfo
 
 
@@ -119,8 +119,8 @@ def _save(run: Run, shard: Shard, info: "CheckpointInfo") -> None:
         publish(run.results)
         stage.films += len(shard)
     run.ledger.screened += len(shard.films)
-    for failure in shard.failures:
-        run.ledger.add("failed", failure.reason.value)
+    for lost in shard.failures:
+        run.ledger.add("failed", lost.reason.value)
     run.ledger.not_reached -= len(shard)
     write_ledger(run.results, run.ledger)
 
@@ -146,7 +146,9 @@ def _outcomes(
                 _count_decoded(run, item)
                 batch.append(item)
             else:
-                yield Shard(failures=[decode_failure(films[item.index], item, info)])
+                planned = films[item.index]
+                lost = failure(planned, info, Stage.DECODE, item.reason, item.message)
+                yield Shard(failures=[lost])
             if len(batch) == inference.batch_size:
                 yield inference(batch)
                 for film in batch:
@@ -229,22 +231,18 @@ class Inference:
             else:
                 reason = FailureReason.NON_FINITE_LOGIT
                 message = "The network's answer is not a number."
-                done.failures.append(_failure(planned, self.info, Stage.INFER, reason, message))
+                done.failures.append(failure(planned, self.info, Stage.INFER, reason, message))
         return done
 
 
-def decode_failure(film: PlannedFilm, item: "DecodeFailure", info: "CheckpointInfo") -> Failure:
-    """A decoder's refusal as a failure row."""
-    return _failure(film, info, Stage.DECODE, item.reason, item.message)
-
-
-def _failure(
+def failure(
     film: PlannedFilm,
     info: "CheckpointInfo",
     stage: Stage,
     reason: FailureReason,
     message: str,
 ) -> Failure:
+    """A failure row; the message must be free of identifiers."""
     return Failure(
         instance_key=film.instance_key,
         sop_instance_uid=film.sop_instance_uid,

@@ -1,7 +1,7 @@
 """Read reports into the results folder and label what is new."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -38,18 +38,23 @@ def run_import(source: Path, results_path: Path, config: Config) -> Ledger:
         return run.ledger
 
 
-def read_reports_into(run: Run, source: Path | None, config: Config) -> None:
-    """Import what is new in `source` (None: nothing to import), then label what has no label."""
+def read_reports_into(
+    run: Run, source: Path | None, config: Config, stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Import what is new in `source` (None: nothing to import), then label what has no label.
+
+    Stopped, it ends after the chunk in hand; the next run goes on.
+    """
     if source is not None:
         with run.timed("reports"):
-            _import(run, source, config)
+            _import(run, source, config, stop)
             publish(run.results)
     with run.timed("label"):
-        _label(run, config)
+        _label(run, config, stop)
         publish(run.results)
 
 
-def _import(run: Run, source: Path, config: Config) -> None:
+def _import(run: Run, source: Path, config: Config, stop: Callable[[], bool]) -> None:
     import pyarrow as pa
 
     from vfscreen.reports.csv_reader import read_reports
@@ -83,6 +88,8 @@ def _import(run: Run, source: Path, config: Config) -> None:
             write_part(run.results, "failures", failures_table(failures, run.run_id))
             run.ledger.add("reports", "imported", len(rows))
             run.ledger.add("reports", "bad_records", len(failures))
+            if stop():
+                return
 
 
 def _bad_record(run: Run, record: Any) -> Failure:
@@ -99,7 +106,7 @@ def _bad_record(run: Run, record: Any) -> Failure:
     )
 
 
-def _label(run: Run, config: Config) -> None:
+def _label(run: Run, config: Config, stop: Callable[[], bool]) -> None:
     """Label each version of a report that these rules have not labelled yet."""
     import pyarrow as pa
 
@@ -130,6 +137,8 @@ def _label(run: Run, config: Config) -> None:
                 run.results, "report_labels", pa.Table.from_pylist(rows, schema=REPORT_LABELS)
             )
             run.ledger.add("reports", "labelled", len(rows))
+            if stop():
+                return
 
 
 _CARRIED = ("report_id", "content_sha256", "accession_number", "study_instance_uid")

@@ -54,12 +54,13 @@ def run_screen(request: ScreenRequest, config: Config, stop: StopRequest) -> Scr
     info = read_info(request.checkpoint)
     with open_run(request.results, "screen", config) as run:
         register(run, info, config)
-        read_reports_into(run, request.reports, config)
+        read_reports_into(run, request.reports, config, stop)
         scanned = scan_archive(run, request.archive, config, stop)
         films = plan(run, request.archive, scanned, info, config)
         gone = screen_or_gone(run, films, request.archive, info, config, stop)
         flag_studies(run, config)
-        explain_listed(run, info, config, stop)
+        if gone is None:
+            explain_listed(run, info, config, stop)
         write_worklist(run.results, run.run_id, config.list.capacity)
         error = gone or verdict(run, config, stop.reason) or nothing_there(scanned)
         end(run, error)
@@ -69,7 +70,14 @@ def run_screen(request: ScreenRequest, config: Config, stop: StopRequest) -> Scr
 def plan(
     run: Run, archive: Path, scanned: ScanResult, info: CheckpointInfo, config: Config
 ) -> list[PlannedFilm]:
-    """Eligible films that this model has not screened yet, newest study first."""
+    """Eligible films that this model has not screened yet, newest study first.
+
+    Only what tonight's scan has seen: a film below a folder that could not be listed waits, and
+    after a scan that was stopped nothing is planned.
+    """
+    if not scanned.complete:
+        run.ledger.not_reached += scanned.counts[ELIGIBLE]
+        return []
     with run.timed("plan"), connect(run.results) as catalogue:
         rows = ask(
             catalogue,
@@ -78,7 +86,8 @@ def plan(
             model_sha256=info.model_sha256,
             transient_nights=config.run.transient_nights,
         )
-    films = [planned(row) for row in rows.to_pylist()]
+    hidden = tuple(f"{folder.archive_path}/" for folder in scanned.unreadable_folders)
+    films = [planned(row) for row in rows.to_pylist() if not row["archive_path"].startswith(hidden)]
     run.ledger.already_done += scanned.counts[ELIGIBLE] - len(films)
     return films
 

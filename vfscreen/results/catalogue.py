@@ -140,7 +140,7 @@ def _template() -> bytes:
 @contextmanager
 def _attached(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in which a catalogue can be written; complete on disk when it is left."""
-    with duckdb.connect(":memory:") as connection:
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         connection.execute(
             f"attach {_literal(str(path))} as {_NAME} (storage_version '{STORAGE_VERSION}')"
         )
