@@ -15,9 +15,9 @@ with marked as (
         (
             coalesce(patient_id, ''),
             coalesce(issuer_of_patient_id, ''),
-            if(patient_id is null, study_instance_uid, '')
+            case when patient_id is null then study_instance_uid else '' end
         ) as patient,
-        if(report_status = 'no_report', 'no_report', 'unreported') as list
+        case report_status when 'no_report' then 'no_report' else 'unreported' end as list
     from flags_current
     where state = 'flagged'
 ),
@@ -31,7 +31,7 @@ decisions as (
         (
             coalesce(patient_id, ''),
             coalesce(issuer_of_patient_id, ''),
-            if(patient_id is null, study_instance_uid, '')
+            case when patient_id is null then study_instance_uid else '' end
         ) as patient
     from parts.reviews
 ),

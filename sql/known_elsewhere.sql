@@ -63,9 +63,10 @@ by_name as (
         saying.report_id,
         saying.finding,
         saying.patient_id,
-        if(
-            list_contains(patients.issuers, saying.issuer), saying.issuer, patients.issuers[1]
-        ) as issuer,
+        case
+            when list_contains(patients.issuers, saying.issuer) then saying.issuer
+            else patients.issuers[1]
+        end as issuer,
         saying.report_date
     from saying
     inner join patients on saying.patient_id = patients.patient_id

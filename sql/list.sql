@@ -6,10 +6,9 @@ from flagged
 inner join settings on flagged.finding = settings.finding
 where
     ($since::date is null or flagged.study_date >= $since::date)
-    and if(
-        len($statuses::varchar[]) = 0,
-        flagged.list = 'unreported',
-        list_contains($statuses::varchar[], flagged.report_status)
-    )
+    and case
+        when len($statuses::varchar[]) = 0 then flagged.list = 'unreported'
+        else list_contains($statuses::varchar[], flagged.report_status)
+    end
 order by flagged.list desc, flagged.rank
 limit $capacity
