@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/vfscreen demo demo
 
 test: check
-	$(BIN)/python -m pytest -q -m "not drill and not gpu"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not drill and not gpu"
 
 drills: $(STAMP)
 	$(BIN)/python -m pytest -q -m "drill"

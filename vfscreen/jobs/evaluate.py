@@ -71,7 +71,7 @@ group by truth.study_instance_uid
 """
 
 _MISSING = """
-select count(*) from read_parquet($truth) as truth
+select count(*) as films from read_parquet($truth) as truth
 anti join predictions on truth.sop_instance_uid = predictions.sop_instance_uid
 where truth.eligible
 """
@@ -108,6 +108,12 @@ from truth left join flagged
 """
 
 
+_THRESHOLD = """
+select threshold from checkpoints where operating_point = 'default'
+order by registered_at desc limit 1
+"""
+
+
 def run_evaluate(results_path: Path, truth: Path) -> Evaluation:
     """Compare a results folder with the truth of the phantom archive that it screened.
 
@@ -119,27 +125,22 @@ def run_evaluate(results_path: Path, truth: Path) -> Evaluation:
     with connect(existing_results(results_path)) as catalogue:
         bound = {"truth": str(truth)}
         studies = fetch(catalogue, _STUDIES, bound).to_pylist()
-        missing = catalogue.execute(_MISSING, bound).fetchone()
+        missing = fetch(catalogue, _MISSING, bound)["films"][0].as_py()
         peaks = fetch(catalogue, _PEAKS, bound).to_pylist()
-        listed = catalogue.execute(
-            _LISTED,
-            bound | {"statuses": list(UNREPORTED), "rows_per_patient": ROWS_PER_TRUE_PATIENT},
-        ).fetchone()
-        threshold = catalogue.execute(
-            "select threshold from checkpoints where operating_point = 'default' "
-            "order by registered_at desc limit 1"
-        ).fetchone()
+        wanted = {"statuses": list(UNREPORTED), "rows_per_patient": ROWS_PER_TRUE_PATIENT}
+        (listed,) = fetch(catalogue, _LISTED, bound | wanted).to_pylist()
+        (threshold,) = fetch(catalogue, _THRESHOLD)["threshold"].to_pylist()
     if not studies:
         raise InputError("None of the films in the truth file has been screened in this folder.")
     drawn = [s for s in studies if s["drawn"]]
     return Evaluation(
         studies=len(drawn),
-        films_not_screened=missing[0] if missing else 0,
+        films_not_screened=missing,
         areas=_areas(drawn),
         pairs=_pairs(studies),
         heatmaps=_peaks(peaks),
-        sensitivity=_sensitivity(drawn, threshold[0] if threshold else 0.5),
-        listed=_rate(listed[1], listed[0]) if listed and listed[0] else None,
+        sensitivity=_sensitivity(drawn, threshold),
+        listed=_rate(listed["listed"], listed["total"]) if listed["total"] else None,
     )
 
 
