@@ -116,6 +116,11 @@ def long_header(number: int) -> Dataset:
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="drops root's privileges")
 
 
+def opened(folder: Path) -> list[Path]:
+    """The folders above a test's own, as deep as pytest made them: nobody must pass through."""
+    return [parent for parent in folder.parents if "pytest-" in str(parent)]
+
+
 def as_nobody(work: Callable[[], Any]) -> Any:
     """What `work` returns (as JSON) in a child process without root's right to read everything."""
     reading, writing = os.pipe()

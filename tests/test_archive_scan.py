@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from archive_films import as_nobody, encoded, film, long_header, needs_root, written
+from archive_films import as_nobody, encoded, film, long_header, needs_root, opened, written
 
 from vfscreen.archive.header import Header
 from vfscreen.archive.scan import ScanResult, scan
@@ -189,7 +189,7 @@ def test_films_below_a_folder_without_permission_are_kept(tmp_path: Path) -> Non
     written(tmp_path / "archive/open/copy", **uid(1))
     written(tmp_path / "archive/open/unreadable", **uid(2))
     known = night(tmp_path / "archive").new_rows
-    for folder in (*tmp_path.parents[:2], tmp_path, *(tmp_path / "archive").rglob("*/")):
+    for folder in (*opened(tmp_path), tmp_path, *(tmp_path / "archive").rglob("*/")):
         folder.chmod(0o755)
     (tmp_path / "archive/closed").chmod(0)
     (tmp_path / "archive/open/unreadable").chmod(0)

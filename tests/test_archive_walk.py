@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from archive_films import as_nobody, needs_root
+from archive_films import as_nobody, needs_root, opened
 
 from vfscreen.archive.walk import (
     FoundFile,
@@ -119,7 +119,7 @@ def test_a_folder_without_permission_is_reported_and_the_rest_walked(tmp_path: P
     archive = tmp_path / "archive"
     touch(archive / "closed/film", archive / "open/film")
     (archive / "closed").chmod(0)
-    for folder in (archive, *tmp_path.parents[:2], tmp_path):
+    for folder in (archive, *opened(tmp_path), tmp_path):
         folder.chmod(0o755)
 
     def found() -> list[tuple[str, bool]]:
@@ -132,7 +132,7 @@ def test_a_folder_without_permission_is_reported_and_the_rest_walked(tmp_path: P
 @needs_root
 def test_an_archive_without_permission_is_refused(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir(mode=0)
-    for folder in (*tmp_path.parents[:2], tmp_path):
+    for folder in (*opened(tmp_path), tmp_path):
         folder.chmod(0o755)
 
     def refusal() -> str:
