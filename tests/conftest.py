@@ -10,7 +10,16 @@ import pytest
 # Before NumPy or torch are imported: tests share two cores with each other.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-SMALL = "[eligibility]\nmin_short_side_px = 300\n[run]\nshard_films = 8\n[decode]\nworkers = 2\n"
+SMALL = """\
+[eligibility]
+min_short_side_px = 300
+[run]
+shard_films = 8
+[decode]
+workers = 2
+[inference]
+batch_size = 4
+"""
 """Phantom films of these tests are 640 px long, to be fast; everything else is as usual."""
 
 

@@ -47,7 +47,7 @@ def wait_for_predictions(folder, process, parts=1):
     """Wait until the run has saved its first shard."""
     began = time.monotonic()
     while process.poll() is None and time.monotonic() - began < 120:
-        if len(list((folder / "results" / "predictions").glob("part-*.parquet"))) > parts:
+        if len(list((folder / "results" / "predictions").glob("part-*.parquet"))) >= parts:
             return
         time.sleep(0.02)
     raise AssertionError(f"no shard was saved in time: {process.communicate()}")
