@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # A spreadsheet runs a cell that begins with one of these; a quote before it makes it text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+LONGEST_WORD = 24
+"""Longer words (UIDs, hashes) are broken where a terminal is too narrow for them."""
+
 
 def print_rows(table: "pa.Table", format: str) -> None:
     """Print an Arrow table.
@@ -39,9 +42,7 @@ def print_rows(table: "pa.Table", format: str) -> None:
         print_table(table.column_names, [list(row.values()) for row in table.to_pylist()])
 
 
-def print_table(
-    columns: list[str], rows: list[list[Any]], *, title: str | None = None, caption: str = ""
-) -> None:
+def print_table(columns: list[str], rows: list[list[Any]]) -> None:
     """Print an aligned table; every cell is plain text, whatever is in it."""
     from rich import box
     from rich.console import Console
@@ -50,17 +51,21 @@ def print_table(
 
     # A pipe or a file has no width: nothing is cut there.
     console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    cells = [[plain(_cell(value)) for value in row] for row in rows]
     for index, name in enumerate(columns):
         numbers = all(isinstance(row[index], int | float) for row in rows) and bool(rows)
+        # A narrow terminal wraps between words; a date or an identifier stays whole.
+        words = [word for row in cells for word in row[index].split()]
         table.add_column(
-            Text(name.replace("_", " ")), justify="right" if numbers else "left", overflow="fold"
+            Text(name.replace("_", " ")),
+            justify="right" if numbers else "left",
+            overflow="fold",
+            min_width=min(max((len(word) for word in words), default=1), LONGEST_WORD),
         )
-    for row in rows:
-        table.add_row(*(Text(plain(_cell(value))) for value in row))
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
     console.print(table)
-    if caption:
-        console.print(Text(caption))
 
 
 def plain(text: str) -> str:

@@ -84,10 +84,9 @@ _LIST_COLUMNS = {
     "patient_sex": "sex",
     "study_date": "study date",
     "accession_number": "accession",
-    "probability": "probability",
+    "probability": "prob.",
     "report_status": "report says",
-    "known_elsewhere": "known elsewhere",
-    "other_studies": "more studies",
+    "known_elsewhere": "known",
 }
 
 
@@ -104,6 +103,7 @@ def print_list(table: "pa.Table", format: str) -> None:
         for row in rows:
             row[7] = _words(row[7])
         print_table(list(_LIST_COLUMNS.values()), rows)
+        typer.echo("known: a fracture of the patient is on record elsewhere.")
         if any(table["demonstration"].to_pylist()):
             typer.echo(DEMONSTRATION)
     typer.echo(NOTICE)

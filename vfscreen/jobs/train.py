@@ -200,7 +200,7 @@ class _Keeper:
             calibration={FINDING: calibration},
             operating_points={FINDING: points},
             provenance=self._provenance | {"validation_figures": figures},
-            model_card=(files("vfscreen.model") / "model_card.md").read_text(encoding="utf-8"),
+            model_card=_card(),
         )
 
 
@@ -276,6 +276,13 @@ def _spare_cores() -> int:
     import os
 
     return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def _card() -> str:
+    """The shipped model's card without its figures: those are another network's."""
+    card = (files("vfscreen.model") / "model_card.md").read_text(encoding="utf-8")
+    about = card.split("## Figures")[0]
+    return f"{about}## Figures\n\nNone yet: screen unseen phantoms, then `vfscreen evaluate`.\n"
 
 
 def _line(figures: dict[str, float]) -> str:
