@@ -5,6 +5,7 @@ every renderer process: torch is imported where it is used.
 """
 
 import json
+import math
 import platform
 import sys
 import time
@@ -199,7 +200,7 @@ class _Keeper:
             preprocessing=Preprocessing(),
             calibration={FINDING: calibration},
             operating_points={FINDING: points},
-            provenance=self._provenance | {"validation_figures": figures},
+            provenance=self._provenance | {"validation_figures": _known(figures)},
             model_card=_card(),
         )
 
@@ -276,6 +277,14 @@ def _spare_cores() -> int:
     import os
 
     return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def _known(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Figures as JSON knows them: one without any case (NaN) is null."""
+    return {
+        name: {key: None if math.isnan(value) else value for key, value in row.items()}
+        for name, row in figures.items()
+    }
 
 
 def _card() -> str:
