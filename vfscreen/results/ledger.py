@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import secrets
-from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -48,7 +47,6 @@ class Ledger:
     versions: dict[str, str] = field(default_factory=dict)
     host: dict[str, Any] = field(default_factory=dict)
     config_sha256: str | None = None
-    eligibility_sha256: str | None = None
     checkpoint_sha256: str | None = None
     model_sha256: str | None = None
     checkpoint_name: str | None = None
@@ -69,7 +67,6 @@ class Ledger:
     reports: dict[str, int] = field(default_factory=dict)
     flags: dict[str, int] = field(default_factory=dict)
     heatmaps_rendered: int = 0
-    notes: list[str] = field(default_factory=list)
 
     def stage(self, name: str) -> StageFigures:
         """The figures of a stage, to add to."""
@@ -152,16 +149,6 @@ def read_ledgers(results: Results, last: int | None = None) -> list[Ledger]:
                 table[name] = StageFigures(**figures)  # type: ignore[arg-type]
         ledgers.append(ledger)
     return ledgers
-
-
-def totals(ledgers: list[Ledger]) -> Counter[str]:
-    """Instances screened, excluded, failed ... over several runs."""
-    sums: Counter[str] = Counter()
-    for ledger in ledgers:
-        sums["screened"] += ledger.screened
-        sums["excluded"] += sum(ledger.excluded.values())
-        sums["failed"] += sum(ledger.failed.values())
-    return sums
 
 
 def _versions() -> dict[str, str]:
