@@ -8,77 +8,120 @@
 -- Caveat: as of the last screen or flag, but for reviews, which count at once. A probability is a
 -- reason to look, never a finding.
 -- Reference: Chen et al. (2021), PLoS ONE 16(1):e0245992: half of visible fractures unreported.
-with marked as (
+with flags as materialized (
     select
         *,
-        -- The patient, as a key that two unknown patients never share.
-        (
-            coalesce(patient_id, ''),
-            coalesce(issuer_of_patient_id, ''),
-            case when patient_id is null then study_instance_uid else '' end
-        ) as patient,
+        -- The patient, as keys that two unknown patients never share.
+        coalesce(patient_id, '') as patient,
+        coalesce(issuer_of_patient_id, '') as issuer,
+        case when patient_id is null then study_instance_uid else '' end as unknown_patient,
         case report_status when 'no_report' then 'no_report' else 'unreported' end as list
     from flags_current
     where state = 'flagged'
 ),
 
-decisions as (
+decisions as materialized (
     select
         study_instance_uid,
         finding,
         decision,
         reviewed_at::date as reviewed_on,
-        (
-            coalesce(patient_id, ''),
-            coalesce(issuer_of_patient_id, ''),
-            case when patient_id is null then study_instance_uid else '' end
-        ) as patient
+        coalesce(patient_id, '') as patient,
+        coalesce(issuer_of_patient_id, '') as issuer,
+        case when patient_id is null then study_instance_uid else '' end as unknown_patient
     from parts.reviews
 ),
 
 known_patients as (
     select distinct
         finding,
-        patient
+        patient,
+        issuer,
+        unknown_patient
     from decisions
     where decision in ('confirm', 'known')
 ),
 
-waiting as (
+-- Only what decides who is listed and where; what is shown of it is joined last.
+waiting as materialized (
     select
-        marked.* replace (
-            coalesce(marked.known_elsewhere, false)
-            or known_patients.patient is not null as known_elsewhere
-        )
-    from marked
+        flags.study_instance_uid,
+        flags.finding,
+        flags.list,
+        flags.patient,
+        flags.issuer,
+        flags.unknown_patient,
+        flags.study_date,
+        flags.probability,
+        coalesce(flags.known_elsewhere, false)
+        or known_patients.patient is not null as known_elsewhere
+    from flags
     left join known_patients
-        on marked.finding = known_patients.finding and marked.patient = known_patients.patient
+        on
+            flags.finding = known_patients.finding
+            and flags.patient = known_patients.patient
+            and flags.issuer = known_patients.issuer
+            and flags.unknown_patient = known_patients.unknown_patient
     anti join decisions as reviewed
         on
-            marked.study_instance_uid = reviewed.study_instance_uid
-            and marked.finding = reviewed.finding
+            flags.study_instance_uid = reviewed.study_instance_uid
+            and flags.finding = reviewed.finding
     anti join decisions as covering
         on
-            marked.patient = covering.patient
-            and marked.finding = covering.finding
+            flags.finding = covering.finding
+            and flags.patient = covering.patient
+            and flags.issuer = covering.issuer
+            and flags.unknown_patient = covering.unknown_patient
             and covering.decision <> 'reject'
-            and coalesce(marked.study_date, '-infinity'::date) <= covering.reviewed_on
+            and coalesce(flags.study_date, '-infinity'::date) <= covering.reviewed_on
+),
+
+patients as (
+    select
+        finding,
+        patient,
+        issuer,
+        unknown_patient,
+        count(*) - 1 as other_studies
+    from waiting
+    group by finding, patient, issuer, unknown_patient
 ),
 
 best_studies as (
-    select
-        *,
-        count(*) over (partition by finding, patient) - 1 as other_studies
+    select *
     from waiting
     qualify
         row_number() over (
-            partition by finding, list, patient
+            partition by finding, list, patient, issuer, unknown_patient
             order by
                 known_elsewhere asc,
                 probability desc,
                 study_date desc nulls last,
                 study_instance_uid asc
         ) = 1
+),
+
+ranked as (
+    select
+        best_studies.study_instance_uid,
+        best_studies.finding,
+        best_studies.known_elsewhere,
+        patients.other_studies,
+        row_number() over (
+            partition by best_studies.finding, best_studies.list
+            order by
+                best_studies.known_elsewhere asc,
+                best_studies.probability desc,
+                best_studies.study_date desc nulls last,
+                best_studies.study_instance_uid asc
+        ) as rank
+    from best_studies
+    inner join patients
+        on
+            best_studies.finding = patients.finding
+            and best_studies.patient = patients.patient
+            and best_studies.issuer = patients.issuer
+            and best_studies.unknown_patient = patients.unknown_patient
 ),
 
 names as (
@@ -91,40 +134,37 @@ names as (
 )
 
 select
-    row_number() over (
-        partition by best_studies.finding, best_studies.list
-        order by
-            best_studies.known_elsewhere asc,
-            best_studies.probability desc,
-            best_studies.study_date desc nulls last,
-            best_studies.study_instance_uid asc
-    ) as rank,
-    best_studies.list,
-    best_studies.patient_id,
-    best_studies.issuer_of_patient_id,
-    best_studies.study_instance_uid,
-    best_studies.sop_instance_uid,
-    best_studies.accession_number,
-    best_studies.study_date,
-    best_studies.patient_age_years as patient_age,
-    best_studies.patient_sex,
-    best_studies.finding,
-    best_studies.probability,
-    best_studies.report_status,
-    best_studies.known_elsewhere,
-    best_studies.other_studies,
+    ranked.rank,
+    flags.list,
+    flags.patient_id,
+    flags.issuer_of_patient_id,
+    flags.study_instance_uid,
+    flags.sop_instance_uid,
+    flags.accession_number,
+    flags.study_date,
+    flags.patient_age_years as patient_age,
+    flags.patient_sex,
+    flags.finding,
+    flags.probability,
+    flags.report_status,
+    ranked.known_elsewhere,
+    ranked.other_studies,
     'heatmaps/' || heatmaps.heatmap_file as heatmap,
-    best_studies.model_sha256,
-    best_studies.checkpoint_sha256,
+    flags.model_sha256,
+    flags.checkpoint_sha256,
     names.checkpoint_name,
     coalesce(names.demonstration, false) as demonstration,
-    best_studies.threshold,
-    best_studies.flagged_at
-from best_studies
+    flags.threshold,
+    flags.flagged_at
+from ranked
+inner join flags
+    on
+        ranked.study_instance_uid = flags.study_instance_uid
+        and ranked.finding = flags.finding
 left join heatmaps
     on
-        best_studies.sop_instance_uid = heatmaps.sop_instance_uid
-        and best_studies.finding = heatmaps.finding
-        and best_studies.model_sha256 = heatmaps.model_sha256
-left join names on best_studies.checkpoint_sha256 = names.checkpoint_sha256
-order by best_studies.finding, best_studies.list desc, rank
+        flags.sop_instance_uid = heatmaps.sop_instance_uid
+        and flags.finding = heatmaps.finding
+        and flags.model_sha256 = heatmaps.model_sha256
+left join names on flags.checkpoint_sha256 = names.checkpoint_sha256
+order by flags.finding, flags.list desc, ranked.rank

@@ -11,15 +11,10 @@ with repeated as (
     having count(*) > 1
 ),
 
-single as (
-    select manifest.*
-    from manifest
-    anti join repeated on hash(manifest.sop_instance_uid) = repeated.uid_hash
-    where manifest.sop_instance_uid <> ''
-),
-
-first_copy as (
-    select manifest.*
+further_copies as (
+    select
+        manifest.archive_root,
+        manifest.archive_path
     from manifest
     semi join repeated on hash(manifest.sop_instance_uid) = repeated.uid_hash
     where manifest.sop_instance_uid <> ''
@@ -30,21 +25,22 @@ first_copy as (
                 manifest.eligible desc,
                 manifest.archive_root asc,
                 manifest.archive_path asc
-        ) = 1
-),
-
-copies as (
-    select * from single
-    union all
-    select * from first_copy
+        ) > 1
 )
 
 select
-    * replace (
-        coalesce(nullif(study_instance_uid, ''), sop_instance_uid) as study_instance_uid,
-        nullif(patient_id, '') as patient_id,
-        nullif(issuer_of_patient_id, '') as issuer_of_patient_id,
-        nullif(accession_number, '') as accession_number,
-        nullif(issuer_of_accession_number, '') as issuer_of_accession_number
+    manifest.* replace (
+        coalesce(
+            nullif(manifest.study_instance_uid, ''), manifest.sop_instance_uid
+        ) as study_instance_uid,
+        nullif(manifest.patient_id, '') as patient_id,
+        nullif(manifest.issuer_of_patient_id, '') as issuer_of_patient_id,
+        nullif(manifest.accession_number, '') as accession_number,
+        nullif(manifest.issuer_of_accession_number, '') as issuer_of_accession_number
     )
-from copies
+from manifest
+anti join further_copies
+    on
+        manifest.archive_root = further_copies.archive_root
+        and manifest.archive_path = further_copies.archive_path
+where manifest.sop_instance_uid <> ''

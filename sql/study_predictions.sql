@@ -1,8 +1,22 @@
 -- Study predictions: a study is as suspicious as its most suspicious film.
 -- Grain: one row a study, finding and model; only films that are eligible now count.
 -- Caveat: of two films with the same probability, the one with the greater UID stands for both.
+-- Where eligible copies of a film name different studies, the first by path decides, as in
+-- instances.sql, of which this asks less: no instance that is not eligible.
+with eligible_films as (
+    select
+        sop_instance_uid,
+        arg_min(
+            coalesce(nullif(study_instance_uid, ''), sop_instance_uid),
+            (archive_root, archive_path)
+        ) as study_instance_uid
+    from manifest
+    where eligible and sop_instance_uid <> ''
+    group by sop_instance_uid
+)
+
 select
-    instances.study_instance_uid,
+    eligible_films.study_instance_uid,
     predictions.finding,
     predictions.model_sha256,
     max(predictions.probability) as probability,
@@ -11,6 +25,5 @@ select
     ) as sop_instance_uid,
     count(*) as films
 from predictions
-inner join instances on predictions.sop_instance_uid = instances.sop_instance_uid
-where instances.eligible
-group by instances.study_instance_uid, predictions.finding, predictions.model_sha256
+inner join eligible_films on predictions.sop_instance_uid = eligible_films.sop_instance_uid
+group by eligible_films.study_instance_uid, predictions.finding, predictions.model_sha256
