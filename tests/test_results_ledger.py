@@ -35,7 +35,7 @@ def test_what_is_written_is_read_again_newest_first(results: Results) -> None:
         write_ledger(results, ledger)
     read = read_ledgers(results, 2)
     assert [ledger.run_id[:8] for ledger in read] == ["20240602", "20240601"]
-    assert read[0].stages == {"decode": StageFigures(1.5, 0, 10)}
+    assert read[0].stages == {"decode": StageFigures(seconds=1.5, films=10)}
 
 
 def test_a_run_that_was_killed_still_says_running(results: Results) -> None:

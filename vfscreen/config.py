@@ -80,6 +80,19 @@ class DecodeConfig:
         "address space one decode worker may use", 4 << 30, low=256 << 20
     )
     buffer_bytes: int = _key("memory for decoded films in flight", 1 << 30, low=16 << 20)
+    reduced: bool = _key(
+        "decode JPEG 2000, HTJ2K and 8-bit JPEG only at the resolution that the network needs, by "
+        "the codec itself; false: every pixel of every film",
+        True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryConfig:
+    """The films of each run that are decoded again by the plain reference and compared."""
+
+    share: float = _key("share of a run's films", 0.001, low=0.0, high=1.0)
+    min_films: int = _key("films at least", 8, low=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,7 @@ class Config:
     archive: ArchiveConfig = field(default_factory=ArchiveConfig)
     eligibility: EligibilityConfig = field(default_factory=EligibilityConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+    canary: CanaryConfig = field(default_factory=CanaryConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     list: ListConfig = field(default_factory=ListConfig)
     reports: ReportsConfig = field(default_factory=ReportsConfig)

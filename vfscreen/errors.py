@@ -10,6 +10,7 @@
     │   ├── ReportsError
     │   └── ArchiveError
     ├── TooManyFailuresError      4    the run is done, but failures exceed `max_failure_rate`
+    ├── FidelityError             4    the run is done, but films differ from the plain reference
     ├── LockedError               5    another run holds the results folder
     ├── StorageError              6    disk full, read-only
     └── InterruptedRunError     130    stopped by a signal or by `--stop-at`; state is clean
@@ -60,6 +61,12 @@ class ArchiveError(InputError):
 
 class TooManyFailuresError(VfscreenError):
     """The run ended, but more films failed than `run.max_failure_rate` allows."""
+
+    exit_code = 4
+
+
+class FidelityError(VfscreenError):
+    """The run ended, but films were decoded otherwise than the plain reference decodes them."""
 
     exit_code = 4
 

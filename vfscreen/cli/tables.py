@@ -51,13 +51,24 @@ def print_screen(ledger: "Ledger") -> None:
 
 
 def print_stages(ledger: "Ledger") -> None:
-    """Where the time went."""
+    """Where the time went, and what the canary found."""
     rows = [
-        [name, round(s.seconds, 2), s.films or None, _rate(s.films, s.seconds)]
+        [
+            name, round(s.seconds, 2), round(s.cpu_seconds, 2) or None,
+            round(s.bytes / 1e6) or None, s.films or None, _rate(s.films, s.seconds),
+        ]
         for name, s in ledger.stages.items()
-    ]
+    ]  # fmt: skip
     if rows:
-        print_table(["stage", "seconds", "films", "films/s"], rows)
+        print_table(["stage", "seconds", "busy", "MB", "films", "films/s"], rows)
+    canary = ledger.canary
+    if canary.compared or canary.not_comparable:
+        typer.echo(
+            f"Canary: {canary.compared:,} films compared with the plain reference, "
+            f"{canary.beyond_bound:,} beyond the bound; worst difference "
+            f"{canary.worst_mean_difference:.2%} of the range on average, "
+            f"{canary.worst_pixel_difference:.1%} at a pixel."
+        )
 
 
 def print_flag(ledger: "Ledger") -> None:

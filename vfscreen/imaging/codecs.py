@@ -1,20 +1,25 @@
 """The decoders: one fastest known route a transfer syntax, and what each must be told twice.
 
-imagecodecs serves all of them (measured in docs and in the benchmarks), so nothing else is imported
-in a decode worker. libjpeg reports damage only as a warning that imagecodecs does not pass on; the
-JPEG route below finds it out by itself.
+imagecodecs serves all of them in full (measured in docs and in the benchmarks). Where the network
+needs less, JPEG 2000, HTJ2K and 8-bit JPEG are decoded halved once or more by the codec itself:
+Pillow and OpenJPH leave out resolutions, libjpeg scales in the cosine transform. libjpeg reports
+damage only as a warning that nobody passes on; the JPEG route below finds it out by itself.
 """
 
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from io import BytesIO
+from typing import Any, cast
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from vfscreen.errors import FailureReason
 from vfscreen.imaging.codestream import Codestream, parse_jpeg, parse_jpeg2000
@@ -26,11 +31,20 @@ _MAX_JPEG_ROWS = 65500  # libjpeg's JPEG_MAX_DIMENSION
 # Image data that decodes to anything but filling; no byte of it is FF.
 _JUNK = bytes(17 * n % 251 for n in range(1000))
 # What imagecodecs raises: its own errors are RuntimeErrors, and ValueErrors over the arguments.
-_CODEC_ERRORS = (RuntimeError, ValueError, OverflowError, IndexError, TypeError)
+# What Pillow raises: OSErrors over the data, SyntaxErrors over its beginning.
+_CODEC_ERRORS = (
+    RuntimeError, ValueError, OverflowError, IndexError, TypeError, OSError, SyntaxError,
+)  # fmt: skip
+# Films were held against `max_pixels` before; Pillow's own limit would warn and then raise.
+Image.MAX_IMAGE_PIXELS = None
 
 
-def route_of(transfer_syntax_uid: str) -> str:
+def route_of(transfer_syntax_uid: str, halvings: int = 0) -> str:
     """The name of the route that decodes a transfer syntax, as it is recorded with each film."""
+    if halvings:
+        full = route_of(transfer_syntax_uid)
+        codec = full if full == "imagecodecs.htj2k" else f"pillow.{full.rpartition('.')[2]}"
+        return f"{codec}/{1 << halvings}"
     if transfer_syntax_uid in NATIVE:
         return "numpy"
     if transfer_syntax_uid == RLE:
@@ -42,12 +56,39 @@ def route_of(transfer_syntax_uid: str) -> str:
     return "imagecodecs.jpeg2k" if number in ("90", "91") else "imagecodecs.htj2k"
 
 
-def decode_frame(plan: FramePlan) -> NDArray[Any]:
+def possible_halvings(plan: FramePlan) -> int:
+    """How often the codec itself can halve a film; 0 where only a full decode is sure.
+
+    Padding is a value and not a brightness: halving would mix it into tissue. An overlay in the
+    pixels likewise. Signed codestreams and those that are not one plain tile are decoded in full.
+    """
+    stream = plan.codestream
+    if stream is None or plan.values.padding is not None or plan.overlay_in_pixels:
+        return 0
+    if plan.signed or stream.signed or stream.precision_bits < 8:
+        return 0
+    if stream.sof in (0xC0, 0xC1) and stream.precision_bits == 8:
+        return 3  # libjpeg scales by 1/2, 1/4 and 1/8
+    return stream.halvings
+
+
+def halved_shape(rows: int, columns: int, halvings: int) -> tuple[int, int]:
+    """Rows and columns of a film that its codec has halved so often."""
+    return -(-rows >> halvings), -(-columns >> halvings)
+
+
+def decode_frame(plan: FramePlan, halvings: int = 0) -> NDArray[Any]:
     """Decode a planned frame to its stored words, bits above High Bit not yet masked.
+
+    Parameters
+    ----------
+    plan : FramePlan
+    halvings : int
+        How often the codec is to halve the frame; at most `possible_halvings`.
 
     Returns
     -------
-    array of an 8- or 16-bit integer type, shape (rows, columns)
+    array of an 8- or 16-bit integer type, shape (rows, columns) or `halved_shape`
 
     Raises
     ------
@@ -56,7 +97,7 @@ def decode_frame(plan: FramePlan) -> NDArray[Any]:
     MemoryError
         Not enough memory; the caller knows the limit.
     """
-    shape = (plan.rows, plan.columns)
+    shape = halved_shape(plan.rows, plan.columns, halvings)
     if plan.native is not None:
         dtype = _native_dtype(plan.bits_allocated, little_endian=plan.little_endian)
         return np.frombuffer(plan.native, dtype).reshape(shape)
@@ -72,24 +113,79 @@ def decode_frame(plan: FramePlan) -> NDArray[Any]:
                 raise FilmError(_CORRUPT, "the RLE segments are too long")
             return frame[: plan.rows * plan.columns].reshape(shape)
         assert plan.codestream is not None
-        frame = decode_codestream(plan.codestream, plan.transfer_syntax_uid)
+        frame = decode_codestream(plan.codestream, plan.transfer_syntax_uid, halvings)
     if frame.shape != shape or frame.dtype.kind not in "iu" or frame.dtype.itemsize > 2:
         raise FilmError(_CORRUPT, "the decoder answered with another shape than the header's")
     return frame
 
 
-def decode_codestream(stream: Codestream, transfer_syntax_uid: str) -> NDArray[Any]:
+def decode_codestream(
+    stream: Codestream, transfer_syntax_uid: str, halvings: int = 0
+) -> NDArray[Any]:
     """Decode a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream that was parsed and found whole."""
     if transfer_syntax_uid in JPEG_PROCESSES:
         if stream.sof == 0xF7:
             return np.asarray(imagecodecs.jpegls_decode(stream.data))
-        return _decode_jpeg(stream)
-    if route_of(transfer_syntax_uid) == "imagecodecs.jpeg2k":
-        return np.asarray(imagecodecs.jpeg2k_decode(stream.data, numthreads=1))
-    return np.asarray(imagecodecs.htj2k_decode(stream.data))
+        return _decode_jpeg(stream, halvings)
+    if route_of(transfer_syntax_uid) == "imagecodecs.htj2k":
+        if halvings and stream.reversible and 8 < stream.precision_bits <= 14:
+            return _decode_htj2k_halved(stream, halvings)
+        # OpenJPH leaves an overshoot to wrap from white to black; OpenJPEG clips it.
+        if not halvings and stream.reversible:
+            return np.asarray(imagecodecs.htj2k_decode(stream.data))
+    if halvings:
+        return _decode_jpeg2000_halved(stream, halvings)
+    return np.asarray(imagecodecs.jpeg2k_decode(stream.data, numthreads=1))
 
 
-def _decode_jpeg(stream: Codestream) -> NDArray[Any]:
+class _HalvedJpeg2000(Jpeg2KImageFile):
+    """Pillow's reader, which leaves out resolutions but rounds odd sizes where JPEG 2000 ceils."""
+
+    halvings = 0
+
+    def load(self) -> Any:
+        """Decode at the size of the resolution that is asked for."""
+        if self.tile:
+            columns, rows = self.size
+            rows, columns = halved_shape(rows, columns, self.halvings)
+            tile = self.tile[0]
+            kind, _, *rest = cast(tuple[Any, ...], tile.args)
+            self._size = (columns, rows)
+            self.tile = [
+                tile._replace(extents=(0, 0, columns, rows), args=(kind, self.halvings, *rest))
+            ]
+        return ImageFile.ImageFile.load(self)
+
+
+def _decode_jpeg2000_halved(stream: Codestream, halvings: int) -> NDArray[Any]:
+    with _HalvedJpeg2000(BytesIO(stream.data)) as image:
+        image.halvings = halvings
+        frame = np.asarray(image)
+    if stream.precision_bits > 8:
+        # Pillow shifts the values up to 16 bits.
+        return frame >> (16 - stream.precision_bits)
+    return frame
+
+
+def _decode_htj2k_halved(stream: Codestream, halvings: int) -> NDArray[Any]:
+    """OpenJPH, four times as fast as OpenJPEG; what it left to wrap in 16 bits is told and clipped.
+
+    A low-pass band overshoots by less than half the range, so that up to 14 bits a negative value
+    and one above the range cannot be taken for each other.
+    """
+    frame = np.asarray(imagecodecs.htj2k_decode(stream.data, skipres=halvings))
+    frame[frame >= 1 << 15] = 0
+    np.minimum(frame, (1 << stream.precision_bits) - 1, out=frame)
+    return frame
+
+
+def _jpeg_halved(columns: int, rows: int, halvings: int, data: bytes) -> NDArray[Any]:
+    with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+        image.draft("L", (columns >> halvings, rows >> halvings))
+        return np.asarray(image)
+
+
+def _decode_jpeg(stream: Codestream, halvings: int) -> NDArray[Any]:
     """Decode a Huffman-coded JPEG and find out whether its image data was too short or too long.
 
     libjpeg fills what is missing with mid-grey rows and ignores what is left over. So it is asked
@@ -109,17 +205,22 @@ def _decode_jpeg(stream: Codestream) -> NDArray[Any]:
     data = bytearray(stream.data)
     assert stream.rows_at is not None
     struct.pack_into(">H", data, stream.rows_at, padded_rows + extra)
-    frame = np.asarray(imagecodecs.jpeg8_decode(bytes(data)))
-    if frame.shape != (padded_rows + extra, stream.columns):
+    decode: Callable[[bytes], NDArray[Any]] = imagecodecs.jpeg8_decode
+    if halvings:
+        decode = partial(_jpeg_halved, stream.columns, padded_rows + extra, halvings)
+    frame = np.asarray(decode(bytes(data)))
+    if frame.shape != halved_shape(padded_rows + extra, stream.columns, halvings):
         raise FilmError(_CORRUPT, "the JPEG decoder answered with another shape")
     filling = 1 << (stream.precision_bits - 1)
-    film, probe = frame[: stream.rows], frame[padded_rows:]
+    rows, _ = halved_shape(stream.rows, stream.columns, halvings)
+    film, probe = frame[:rows], frame[padded_rows >> halvings :]
+    unit >>= halvings
     if not (probe[-unit:] == filling).all():
         raise FilmError(_CORRUPT, "the JPEG codestream holds more image data than its size needs")
     if (probe[:unit] == filling).all():
         end = data.rindex(b"\xff\xd9")
-        again = np.asarray(imagecodecs.jpeg8_decode(bytes(data[:end] + _JUNK + data[end:])))
-        if not np.array_equal(again[: stream.rows], film):
+        again = np.asarray(decode(bytes(data[:end] + _JUNK + data[end:])))
+        if not np.array_equal(again[:rows], film):
             raise FilmError(
                 _CORRUPT, "the JPEG codestream holds less image data than its size needs"
             )

@@ -7,6 +7,7 @@ that nobody sees and grey pixels; OpenJPH decodes a cut stream as if nothing wer
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vfscreen.errors import FailureReason
@@ -21,6 +22,8 @@ _SOF_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 # A block of a disk or of a transfer that was never written. No packet sequence of a radiograph
 # has as many empty packets in a row.
 _HOLE = bytes(4096)
+# Coding style of a JPEG 2000 codestream, and of one of its components (ITU-T T.800, A.6).
+_COD, _COC = b"\xff\x52", b"\xff\x53"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class Codestream:
     """The JPEG process: 0xC0 baseline, 0xC1 extended, 0xC3 lossless, 0xF7 JPEG-LS."""
     rows_at: int | None = None
     """Offset of the 16-bit number of lines in a JPEG frame header."""
+    halvings: int = 0
+    """How often JPEG 2000 can be decoded at half the size; 0 as well where it is not simple."""
+    reversible: bool = False
+    """JPEG 2000 with the 5-3 wavelet, so that a full decode cannot overshoot."""
 
 
 def _corrupt(message: str) -> FilmError:
@@ -138,11 +145,43 @@ def parse_jpeg2000(data: bytes) -> Codestream:
     if data.find(_HOLE, 0, end) >= 0:
         raise _corrupt("the JPEG 2000 codestream has a hole of zeros in it")
     whole = data if data[end : end + 2] == b"\xff\xd9" else data[:end] + b"\xff\xd9"
-    return Codestream(whole, y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, bool(depth & 0x80))
+    halvings, reversible = _coding(data)
+    return Codestream(
+        whole, y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, bool(depth & 0x80),
+        halvings=halvings, reversible=reversible,
+    )  # fmt: skip
 
 
-def _last_tile_part(data: bytes) -> int:
-    """Walk the tile-parts (ITU-T T.800, A.4.2) and return the offset just after the last one."""
+def _coding(data: bytes) -> tuple[int, bool]:
+    """Decompositions of a codestream that is one tile from the origin, and whether it is 5-3.
+
+    Then sample i of the codestream halved r times lies over sample i * 2 ** r of the whole. With
+    an offset, several tiles, or coding set otherwise for a component or a tile, that takes more
+    care than such rare films are worth: they are decoded in full, as what may overshoot.
+    """
+    x1, y1, x0, y0, tile_columns, tile_rows, tile_x0, tile_y0 = struct.unpack_from(">8I", data, 8)
+    plain = not (x0 or y0 or tile_x0 or tile_y0) and tile_columns >= x1 and tile_rows >= y1
+    tile_part = _tile_part(data)
+    main = dict(_segments(data, 2, b"\xff\x90"))
+    tile = dict(_segments(data, tile_part + 12, b"\xff\x93"))
+    coding = main.get(_COD, b"")
+    if _COC in main or _COD in tile or _COC in tile or len(coding) < 10 or coding[5] > 32:
+        return 0, False
+    return (coding[5] if plain else 0), coding[9] == 1
+
+
+def _segments(data: bytes, position: int, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Marker and content of each segment up to a marker; stops where none can be."""
+    while (marker := data[position : position + 2]) != end and position + 4 <= len(data):
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if marker[:1] != b"\xff" or length < 2:
+            return
+        yield marker, data[position + 4 : position + 2 + length]
+        position += 2 + length
+
+
+def _tile_part(data: bytes) -> int:
+    """The offset of the first tile-part."""
     position = 2
     while data[position : position + 2] != b"\xff\x90":
         if position + 4 > len(data):
@@ -150,6 +189,12 @@ def _last_tile_part(data: bytes) -> int:
         if data[position] != 0xFF:
             raise _corrupt("the JPEG 2000 codestream has bytes between its segments")
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+    return position
+
+
+def _last_tile_part(data: bytes) -> int:
+    """Walk the tile-parts (ITU-T T.800, A.4.2) and return the offset just after the last one."""
+    position = _tile_part(data)
     while data[position : position + 2] == b"\xff\x90":
         if position + 12 > len(data):
             raise _truncated("the JPEG 2000 codestream ends inside a tile header")

@@ -38,13 +38,22 @@ class Preparer:
         The most films a batch; smaller ones need nothing rebuilt.
     device : str
         `cpu`, `cuda` or `cuda:N`.
+    threads : int, optional
+        DALI's own; left out: as many as there are cores, at most eight.
 
     Notes
     -----
     A film's values do not depend on the batch that it is in, to the last bit.
     """
 
-    def __init__(self, spec: Preprocessing, batch_size: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        spec: Preprocessing,
+        batch_size: int,
+        device: str = "cpu",
+        *,
+        threads: int | None = None,
+    ) -> None:
         kind, _, number = device.partition(":")
         if kind not in ("cpu", "cuda"):
             raise ValueError(f"a device is cpu, cuda or cuda:N, not {device}")
@@ -54,20 +63,27 @@ class Preparer:
             spec,
             on_gpu=kind == "cuda",
             batch_size=batch_size,
-            num_threads=min(_MAX_THREADS, len(os.sched_getaffinity(0))),
+            num_threads=threads or min(_MAX_THREADS, len(os.sched_getaffinity(0))),
             device_id=int(number or 0) if kind == "cuda" else None,
             # Inputs are given to `run`, which asks for a queue of one.
             prefetch_queue_depth=1,
         )
         self._pipeline.build()
 
-    def prepare(self, displays: Sequence[NDArray[np.uint16]]) -> DlpackTensor:
+    def prepare(
+        self,
+        displays: Sequence[NDArray[np.uint16]],
+        regions: Sequence[tuple[float, float, float, float]] | None = None,
+    ) -> DlpackTensor:
         """Prepare a batch.
 
         Parameters
         ----------
         displays : sequence of uint16 arrays, shape (rows, columns) each
             Display values; not copied, and not needed any more afterwards.
+        regions : sequence of (top, left, bottom, right), optional
+            Where each film lies in its array, in pixels; may reach past its edges, which are then
+            repeated. Left out: films fill their arrays.
 
         Returns
         -------
@@ -76,7 +92,14 @@ class Preparer:
         """
         if not 1 <= len(displays) <= self.batch_size:
             raise ValueError(f"a batch is 1 to {self.batch_size} films, not {len(displays)}")
-        (output,) = self._pipeline.run(films=[display[:, :, np.newaxis] for display in displays])
+        if regions is None:
+            regions = [(0.0, 0.0, *display.shape) for display in displays]
+        corners = np.asarray(regions, np.float32)
+        (output,) = self._pipeline.run(
+            films=[display[:, :, np.newaxis] for display in displays],
+            starts=list(corners[:, :2]),
+            ends=list(corners[:, 2:]),
+        )
         tensor: DlpackTensor = output.as_tensor()
         return tensor
 
@@ -92,6 +115,10 @@ def _pipeline(spec: Preprocessing, *, on_gpu: bool) -> Any:
         layout="HWC",
         device="cpu",
     )
+    starts, ends = (
+        fn.external_source(name=name, dtype=types.DALIDataType.FLOAT, ndim=1, device="cpu")
+        for name in ("starts", "ends")
+    )
     if on_gpu:
         films = films.gpu()
     size = spec.input_size_px
@@ -99,6 +126,8 @@ def _pipeline(spec: Preprocessing, *, on_gpu: bool) -> Any:
         films,
         resize_x=size,
         resize_y=size,
+        roi_start=starts,
+        roi_end=ends,
         interp_type=types.DALIInterpType.INTERP_LINEAR,
         antialias=True,
         dtype=types.DALIDataType.FLOAT,

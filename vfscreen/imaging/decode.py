@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfscreen.errors import FailureReason
-from vfscreen.imaging.codecs import decode_frame, route_of
+from vfscreen.imaging.codecs import decode_frame, halved_shape, possible_halvings, route_of
 from vfscreen.imaging.failure import FilmError
 from vfscreen.imaging.frames import JPEG2000, DecodeLimits, FramePlan, read_film
 from vfscreen.imaging.values import display_table
@@ -27,18 +27,22 @@ class Film:
     """A decoded film.
 
     `display` is uint16, shape (rows, columns), 0 black to 65535 white, after modality, VOI and
-    inversion. `voi_rule` says how it is shown: `window`, `lut` or `percentile`.
+    inversion. `region` is where the whole film lies in it: top, left, bottom, right in pixels of
+    `display`; a film that its codec has halved may begin between two of them. `voi_rule` says how
+    it is shown: `window`, `lut` or `percentile`.
     """
 
     display: NDArray[np.uint16]
+    region: tuple[float, float, float, float]
     route: str
     transfer_syntax_uid: str
     read_bytes: int
+    read_s: float
     voi_rule: str
 
 
-def _fresh(plan: FramePlan) -> NDArray[np.uint16]:
-    return np.empty((plan.rows, plan.columns), np.uint16)
+def _fresh(shape: tuple[int, int]) -> NDArray[np.uint16]:
+    return np.empty(shape, np.uint16)
 
 
 def decode_film(
@@ -46,8 +50,9 @@ def decode_film(
     spec: Preprocessing | None = None,
     limits: DecodeLimits | None = None,
     *,
+    reduced: bool = False,
     expected_size_bytes: int | None = None,
-    allocate: Callable[[FramePlan], NDArray[np.uint16]] = _fresh,
+    allocate: Callable[[tuple[int, int]], NDArray[np.uint16]] = _fresh,
 ) -> Film:
     """Decode one film to display values.
 
@@ -55,12 +60,15 @@ def decode_film(
     ----------
     path : path of the file
     spec : Preprocessing, optional
-        The window rule and its percentiles.
+        The window rule and its percentiles, and the network's input size.
     limits : DecodeLimits, optional
+    reduced : bool
+        Where the codec can do it, decode no more than the network will see: the short side stays
+        at least twice the input size.
     expected_size_bytes : int, optional
         Size in the manifest; another size now is a failure.
     allocate : callable
-        Gives the array that receives the display values, asked once the film is known to fit.
+        Gives the array of a shape that receives the display values.
 
     Raises
     ------
@@ -72,9 +80,10 @@ def decode_film(
         plan = read_film(path, limits, expected_size_bytes=expected_size_bytes)
     except MemoryError:
         raise FilmError(FailureReason.OUT_OF_MEMORY, "not enough memory to read it") from None
+    halvings = halvings_for(plan, spec.input_size_px) if reduced else 0
     try:
-        display = allocate(plan)
-        _decode_into(display, plan, spec)
+        display = allocate(halved_shape(plan.rows, plan.columns, halvings))
+        _decode_into(display, plan, spec, halvings)
     except MemoryError:
         raise _failed(plan, FailureReason.OUT_OF_MEMORY, "not enough memory to decode it") from None
     except FilmError as error:
@@ -89,11 +98,32 @@ def decode_film(
         raise _failed(plan, error.reason, error.message) from None
     return Film(
         display=display,
-        route=route_of(plan.transfer_syntax_uid),
+        region=region_of(plan, halvings),
+        route=route_of(plan.transfer_syntax_uid, halvings),
         transfer_syntax_uid=plan.transfer_syntax_uid,
         read_bytes=plan.file_bytes,
+        read_s=plan.read_s,
         voi_rule=plan.values.voi_rule,
     )
+
+
+def halvings_for(plan: FramePlan, input_size_px: int) -> int:
+    """How often a film is halved by its codec: the short side stays twice the input size."""
+    halvings = possible_halvings(plan)
+    while halvings and min(plan.rows, plan.columns) >> halvings < 2 * input_size_px:
+        halvings -= 1
+    return halvings
+
+
+def region_of(plan: FramePlan, halvings: int) -> tuple[float, float, float, float]:
+    """Where the film lies in its halved frame: top, left, bottom, right in pixels of that frame.
+
+    A sample of JPEG 2000's low-pass band lies over an even sample of the band above, so the frame
+    is shifted by half a pixel a halving (ITU-T T.800, F.3); a scaled cosine block is not.
+    """
+    scale = 1 << halvings
+    shift = (1 - 1 / scale) / 2 if plan.transfer_syntax_uid in JPEG2000 else 0.0
+    return shift, shift, plan.rows / scale + shift, plan.columns / scale + shift
 
 
 def _failed(plan: FramePlan, reason: FailureReason, message: str) -> FilmError:
@@ -102,13 +132,13 @@ def _failed(plan: FramePlan, reason: FailureReason, message: str) -> FilmError:
     return error
 
 
-def stored_patterns(plan: FramePlan) -> tuple[NDArray[Any], int, int]:
+def stored_patterns(plan: FramePlan, halvings: int = 0) -> tuple[NDArray[Any], int, int]:
     """Decode a plan to unsigned words, with the shift and the number of bits that are the value.
 
     The stored value of a word is the two's complement (or unsigned) reading of
     `(word >> shift) & (2 ** bits - 1)`.
     """
-    words = decode_frame(plan)
+    words = decode_frame(plan, halvings)
     words = words.view(f"{words.dtype.byteorder}u{words.dtype.itemsize}")
     shift, bits = plan.high_bit + 1 - plan.bits_stored, plan.bits_stored
     stream = plan.codestream
@@ -127,8 +157,10 @@ def stored_patterns(plan: FramePlan) -> tuple[NDArray[Any], int, int]:
     return words, shift, bits
 
 
-def _decode_into(display: NDArray[np.uint16], plan: FramePlan, spec: Preprocessing) -> None:
-    words, shift, bits = stored_patterns(plan)
+def _decode_into(
+    display: NDArray[np.uint16], plan: FramePlan, spec: Preprocessing, halvings: int
+) -> None:
+    words, shift, bits = stored_patterns(plan, halvings)
     blocks = list(_row_blocks(words))
     mask = (1 << bits) - 1
     clean = shift == 0 and bits >= 8 * words.dtype.itemsize

@@ -6,6 +6,7 @@ Everything that can be refused is refused here, before memory for pixels is allo
 import os
 import re
 import struct
+import time
 import warnings
 from dataclasses import dataclass, replace
 
@@ -106,14 +107,10 @@ class FramePlan:
     overlay_in_pixels: bool
     values: ValueTransform
     file_bytes: int
+    read_s: float = 0.0
     native: memoryview | None = None
     rle: bytes | None = None
     codestream: Codestream | None = None
-
-    @property
-    def display_bytes(self) -> int:
-        """Bytes of the decoded film as display values."""
-        return 2 * self.rows * self.columns
 
 
 def _bad_header(message: str) -> FilmError:
@@ -145,7 +142,9 @@ def read_film(
     FilmError
         The film cannot be read, or is not what can be decoded; `reason` says which.
     """
+    started = time.perf_counter()
     content = read_file(path, limits.max_file_bytes, expected_size_bytes)
+    read_s = time.perf_counter() - started
     uid = ""
     with warnings.catch_warnings():
         # pydicom's warnings quote values of the header, and the checks below are stricter.
@@ -153,7 +152,7 @@ def read_film(
         try:
             file = read_header(content, limits.max_file_bytes)
             uid = file.transfer_syntax_uid
-            return _plan(file, limits, len(content))
+            return replace(_plan(file, limits, len(content)), read_s=read_s)
         except FilmError as error:
             error.transfer_syntax_uid = uid if _UID.fullmatch(uid) else None
             raise

@@ -1,15 +1,77 @@
 """The plain way to the same pixels: pydicom, float64, one step a line.
 
-The fast path (`decode.py`, `dali.py`) is held against this in tests. Nothing else uses it.
+The fast path (`decode.py`, `dali.py`) is held against this, in tests and by the canary of every
+run. Its decoders are others than the fast path's (GDCM, pylibjpeg-openjpeg, pydicom's own RLE),
+but for 12-bit JPEG, which they do not read.
 """
 
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.uid import JPEGExtended12Bit
 
+from vfscreen.errors import FailureReason
+from vfscreen.imaging.decode import Film
+from vfscreen.imaging.failure import FilmError
+from vfscreen.imaging.frames import DecodeLimits
 from vfscreen.preprocessing import Preprocessing
+
+
+def decode_reference(
+    path: str | bytes | os.PathLike[str],
+    spec: Preprocessing,
+    limits: DecodeLimits,
+    *,
+    expected_size_bytes: int | None,
+    allocate: Callable[[tuple[int, int]], NDArray[np.uint16]],
+) -> Film:
+    """Decode one film by the reference, as `decode_film` does by the fast path.
+
+    Raises
+    ------
+    FilmError
+        The reference cannot decode the film, for whatever reason.
+    """
+    started = time.perf_counter()
+    try:
+        size = Path(os.fsdecode(path)).stat().st_size
+        if expected_size_bytes not in (None, size) or size > limits.max_file_bytes:
+            raise FilmError(FailureReason.CHANGED_WHILE_READING, f"{size} bytes now")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = dcmread(os.fsdecode(path), force=True)
+            if dataset.Rows * dataset.Columns > limits.max_pixels:
+                raise FilmError(FailureReason.TOO_MANY_PIXELS, "more pixels than are decoded")
+            read_s = time.perf_counter() - started
+            shown = reference_display(dataset, spec)
+        display = allocate((shown.shape[0], shown.shape[1]))
+        np.rint(shown * 65535, out=shown)
+        display[:] = shown
+    except FilmError:
+        raise
+    except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+        message = f"the reference cannot decode it ({type(error).__name__})"
+        raise FilmError(FailureReason.UNSUPPORTED_PIXELS, message) from None
+    return Film(
+        display=display,
+        region=(0.0, 0.0, *display.shape),
+        route="reference",
+        transfer_syntax_uid=str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        read_bytes=size,
+        read_s=read_s,
+        voi_rule="",
+    )
 
 
 def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> NDArray[np.float64]:
@@ -20,7 +82,7 @@ def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> ND
     array of float64, shape (rows, columns), 0 black to 1 white
     """
     spec = spec or Preprocessing()
-    stored = dataset.pixel_array
+    stored = _stored(dataset)
     padding = _padding(dataset, stored)
     values = np.asarray(apply_modality_lut(stored, dataset))
     if "VOILUTSequence" in dataset:
@@ -42,6 +104,15 @@ def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> ND
         shown = 1 - shown
     shown[padding] = 0
     return np.asarray(shown, np.float64)
+
+
+def _stored(dataset: Dataset) -> NDArray[np.integer]:
+    """Stored values; where the reference decoders know only 8 bits, by the fast path's codec."""
+    twelve_bit = dataset.get("BitsStored", 8) > 8
+    if dataset.file_meta.get("TransferSyntaxUID") == JPEGExtended12Bit and twelve_bit:
+        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+        return np.asarray(imagecodecs.jpeg8_decode(frame))
+    return np.asarray(dataset.pixel_array)
 
 
 def _padding(dataset: Dataset, stored: NDArray[np.integer]) -> NDArray[np.bool_]:

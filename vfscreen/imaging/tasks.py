@@ -1,12 +1,24 @@
 """What goes into the decode pool and what comes out of it."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vfscreen.errors import FailureReason
 from vfscreen.preprocessing import Preprocessing
+
+
+class DecodeMode(StrEnum):
+    """How a film is decoded."""
+
+    REDUCED = "reduced"
+    """By the fastest route, at the resolution that the network needs where the codec can do it."""
+    FULL = "full"
+    """By the fastest route, every pixel."""
+    REFERENCE = "reference"
+    """By the plain reference, to hold the others against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,7 @@ class DecodeTask:
     preprocessing: Preprocessing
     expected_size_bytes: int | None = None
     pixels: int | None = None
+    mode: DecodeMode = DecodeMode.FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +42,21 @@ class DecodedFilm:
     """A decoded film: `display` is uint16 (rows, columns), 0 black to 65535 white.
 
     `display` lies on shared memory, read-only, and holds the film until `DecodePool.release`.
-    `voi_rule` says how the film is shown: `window`, `lut` or `percentile`.
+    `region` is where the whole film lies in it: top, left, bottom, right in pixels of `display`.
+    `voi_rule` says how the film is shown: `window`, `lut` or `percentile`. `read_s` and `decode_s`
+    are the worker's seconds, `cpu_s` those of its processor over both.
     """
 
     index: int
+    mode: DecodeMode
     display: NDArray[np.uint16] = field(repr=False)
+    region: tuple[float, float, float, float]
     route: str
     transfer_syntax_uid: str
     read_bytes: int
+    read_s: float
     decode_s: float
+    cpu_s: float
     voi_rule: str
     ticket: int
 
@@ -47,6 +66,7 @@ class DecodeFailure:
     """A film that could not be decoded, and why; the message identifies nobody."""
 
     index: int
+    mode: DecodeMode
     reason: FailureReason
     message: str
     transfer_syntax_uid: str | None

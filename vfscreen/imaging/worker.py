@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import warnings
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,7 +25,8 @@ from vfscreen.errors import FailureReason
 from vfscreen.imaging.arena import map_film
 from vfscreen.imaging.decode import decode_film
 from vfscreen.imaging.failure import FilmError
-from vfscreen.imaging.frames import DecodeLimits, FramePlan
+from vfscreen.imaging.frames import DecodeLimits
+from vfscreen.imaging.tasks import DecodeMode
 from vfscreen.preprocessing import Preprocessing
 
 _PR_SET_PDEATHSIG = 1
@@ -79,16 +81,21 @@ def _silence() -> None:
 
 
 def _answer(task: dict[str, Any], memory_fd: int, limits: DecodeLimits) -> dict[str, Any]:
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
 
-    def allocate(plan: FramePlan) -> NDArray[np.uint16]:
-        if plan.display_bytes > task["reserved_bytes"]:
-            raise _NeedsMoreError(plan.display_bytes)
-        shape = (plan.rows, plan.columns)
+    def allocate(shape: tuple[int, int]) -> NDArray[np.uint16]:
+        if 2 * shape[0] * shape[1] > task["reserved_bytes"]:
+            raise _NeedsMoreError(2 * shape[0] * shape[1])
         return map_film(memory_fd, task["offset"], shape, writable=True)
 
+    mode = DecodeMode(task["mode"])
+    if mode is DecodeMode.REFERENCE:
+        # Other decoders, which a worker that decodes only needs for one film in a thousand.
+        from vfscreen.imaging.reference import decode_reference as decode
+    else:
+        decode = partial(decode_film, reduced=mode is DecodeMode.REDUCED)
     try:
-        film = decode_film(
+        film = decode(
             os.fsencode(task["path"]),
             Preprocessing(**task["preprocessing"]),
             limits,
@@ -112,11 +119,14 @@ def _answer(task: dict[str, Any], memory_fd: int, limits: DecodeLimits) -> dict[
         }
     return {
         "shape": film.display.shape,
+        "region": film.region,
         "route": film.route,
         "transfer_syntax_uid": film.transfer_syntax_uid,
         "read_bytes": film.read_bytes,
         "voi_rule": film.voi_rule,
-        "decode_s": time.perf_counter() - started,
+        "read_s": film.read_s,
+        "decode_s": time.perf_counter() - started - film.read_s,
+        "cpu_s": time.process_time() - cpu_started,
     }
 
 

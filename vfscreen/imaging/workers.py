@@ -290,6 +290,7 @@ class DecodePool:
         message = {
             "path": task.path,
             "preprocessing": asdict(task.preprocessing),
+            "mode": task.mode,
             "expected_size_bytes": task.expected_size_bytes,
             "offset": self._arena.offset(ticket),
             "reserved_bytes": reserved,
@@ -328,6 +329,7 @@ class DecodePool:
             job.results.put(
                 DecodeFailure(
                     task.index,
+                    task.mode,
                     FailureReason(answer["reason"]),
                     answer["message"],
                     answer["transfer_syntax_uid"],
@@ -339,11 +341,15 @@ class DecodePool:
             job.results.put(
                 DecodedFilm(
                     index=task.index,
+                    mode=task.mode,
                     display=self._arena.view(ticket, (rows, columns)),
+                    region=tuple(answer["region"]),
                     route=answer["route"],
                     transfer_syntax_uid=answer["transfer_syntax_uid"],
                     read_bytes=answer["read_bytes"],
+                    read_s=answer["read_s"],
                     decode_s=answer["decode_s"],
+                    cpu_s=answer["cpu_s"],
                     voi_rule=answer["voi_rule"],
                     ticket=ticket,
                 )
@@ -375,7 +381,8 @@ class DecodePool:
         if worker.job is not None and worker.task is not None:
             worker.job.in_flight -= 1
             if not worker.job.cancelled:
-                worker.job.results.put(DecodeFailure(worker.task.index, reason, message, None))
+                task = worker.task
+                worker.job.results.put(DecodeFailure(task.index, task.mode, reason, message, None))
 
     def _kill_all(self) -> None:
         for worker in self._workers:

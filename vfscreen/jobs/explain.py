@@ -1,7 +1,6 @@
 """Heatmaps: for listed studies only, from the pixels that the network saw."""
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,14 +120,14 @@ def render(
     from vfscreen.imaging.dali import Preparer
     from vfscreen.imaging.tasks import DecodedFilm
     from vfscreen.imaging.workers import DecodePool
-    from vfscreen.jobs.films import tasks
+    from vfscreen.jobs.films import pool_options, tasks
     from vfscreen.model.heatmap import heatmaps, peak
 
     films = [planned(row) for row in rows]
     failures: list[Failure] = []
     done: list[Heatmap] = []
     with (
-        DecodePool(**asdict(config.decode)) as pool,
+        DecodePool(**pool_options(config)) as pool,
         progress("heatmaps", unit="films", total=len(films)) as show,
     ):
         items = pool.decode(tasks(films, info), stop.out_of_grace)
@@ -141,7 +140,7 @@ def render(
                 failures.append(failure(film, info, Stage.EXPLAIN, item.reason, item.message))
                 continue
             row = rows[item.index]
-            pixels = torch.utils.dlpack.from_dlpack(preparer.prepare([item.display]))
+            pixels = torch.utils.dlpack.from_dlpack(preparer.prepare([item.display], [item.region]))
             heat = heatmaps(predictor, pixels, row["finding"])[0]
             done.append(_store(run, row, info, item, heat, peak(heat)))
             pool.release(item)

@@ -1,12 +1,13 @@
 """The path of films through one run: decode, prepare, infer, save, one shard after another."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vfscreen.config import Config
 from vfscreen.errors import ArchiveError, FailureReason, Stage
+from vfscreen.jobs.canary import Canary, draw
 from vfscreen.jobs.flag import heads
 from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vfscreen.imaging.tasks import DecodedFilm, DecodeTask
+    from vfscreen.imaging.workers import DecodePool
+    from vfscreen.jobs.lanes import Scored
     from vfscreen.model.checkpoint import CheckpointInfo
 
 
@@ -68,24 +71,42 @@ def screen_films(
     run.ledger.not_reached += len(films)
     if not films or stop():
         return
+    from vfscreen.imaging.workers import DecodePool
+
     shard = Shard()
-    try:
-        with progress("screening", unit="films", total=len(films)) as show:
-            for done in _outcomes(run, films, info, config, stop):
-                if done.failures and _gone(root, done.failures):
-                    raise ArchiveError(
-                        "The archive has gone away during the run. What was screened is saved; "
-                        "the rest is screened by the next run."
-                    )
-                shard.films += done.films
-                shard.logits += done.logits
-                shard.failures += done.failures
-                show(len(done))
-                if len(shard) >= config.run.shard_films:
-                    save, shard = shard, Shard()
-                    _save(run, save, info)
-    finally:
-        _save(run, shard, info)
+    # The workers start first: they import their decoders while torch is being imported here.
+    with DecodePool(**pool_options(config)) as pool:
+        path = _Path(run, films, info, config, pool)
+        # From the first film asked for to the last one saved: what the rate of a run is.
+        with (
+            path.lanes,
+            run.timed("screen") as stage,
+            progress("screening", unit="films", total=len(films)) as show,
+        ):
+            try:
+                for done in path.outcomes(stop):
+                    if done.failures and _gone(root, done.failures):
+                        raise ArchiveError(
+                            "The archive has gone away during the run. What was screened is "
+                            "saved; the rest is screened by the next run."
+                        )
+                    shard.films += done.films
+                    shard.logits += done.logits
+                    shard.failures += done.failures
+                    show(len(done))
+                    stage.films += len(done)
+                    if len(shard) >= config.run.shard_films:
+                        save, shard = shard, Shard()
+                        _save(run, save, info)
+            finally:
+                _save(run, shard, info)
+
+
+def pool_options(config: Config) -> dict[str, Any]:
+    """What the decode pool takes of the configuration."""
+    options = asdict(config.decode)
+    del options["reduced"]  # each task says for itself
+    return options
 
 
 def _gone(root: Path, failures: list[Failure]) -> bool:
@@ -125,56 +146,120 @@ def _save(run: Run, shard: Shard, info: "CheckpointInfo") -> None:
     write_ledger(run.results, run.ledger)
 
 
-def _outcomes(
-    run: Run,
-    films: list[PlannedFilm],
-    info: "CheckpointInfo",
-    config: Config,
-    stop: StopRequest,
-) -> Iterator[Shard]:
-    """Decode in worker processes, infer here; yields after each batch and each failure."""
-    from vfscreen.imaging.tasks import DecodedFilm
-    from vfscreen.imaging.workers import DecodePool
+class _Path:
+    """The decode pool, the lanes and the canary of one run, and the films on their way through."""
 
-    # The workers start first: they import their decoders while torch is being imported here.
-    with DecodePool(**asdict(config.decode)) as pool:
-        items = pool.decode(tasks(films, info), stop)
-        inference = Inference(run, films, info, config)
+    def __init__(
+        self,
+        run: Run,
+        films: list[PlannedFilm],
+        info: "CheckpointInfo",
+        config: Config,
+        pool: "DecodePool",
+    ) -> None:
+        self.run, self.films, self.info, self.pool = run, films, info, pool
+        self.sample = draw(len(films), config.canary, run.run_id)
+        self.canary = Canary(run, info.preprocessing)
+        self.mode = "reduced" if config.decode.reduced else "full"
+        with run.timed("load"):
+            from vfscreen.jobs.lanes import Lanes
+
+            predictor = run.predictor(info, config.inference)
+            batch_size = config.inference.batch_size or predictor.batch_size
+            self.lanes = Lanes(predictor, batch_size, pool.release, self.sample)
+
+    def outcomes(self, stop: StopRequest) -> Iterator[Shard]:
+        """Yields after each batch and each failure."""
+        from vfscreen.imaging.tasks import DecodedFilm, DecodeMode
+
         batch: list[DecodedFilm] = []
-        for item in items:
-            if isinstance(item, DecodedFilm):
-                _count_decoded(run, item)
+        for item in self.pool.decode(self._tasks(), stop):
+            film = self.films[item.index]
+            if item.mode is DecodeMode.REFERENCE:
+                if isinstance(item, DecodedFilm):
+                    self.canary.reference(item, film.sop_instance_uid)
+                    self.pool.release(item)
+                else:
+                    self.canary.not_comparable()
+            elif isinstance(item, DecodedFilm):
+                _count_decoded(self.run, item)
                 batch.append(item)
             else:
-                planned = films[item.index]
-                lost = failure(planned, info, Stage.DECODE, item.reason, item.message)
+                lost = failure(film, self.info, Stage.DECODE, item.reason, item.message)
                 yield Shard(failures=[lost])
-            if len(batch) == inference.batch_size:
-                yield inference(batch)
-                for film in batch:
-                    pool.release(film)
+            if len(batch) == self.lanes.batch_size:
+                yield from map(self._scored, self.lanes.submit(batch))
                 batch = []
             if stop():
                 break
         if batch:
-            yield inference(batch)
+            yield from map(self._scored, self.lanes.submit(batch))
+        yield from map(self._scored, self.lanes.finish())
+
+    def _tasks(self) -> "Iterator[DecodeTask]":
+        """Every film by the fast path, and those of the sample by the reference as well."""
+        for task in tasks(self.films, self.info, self.mode):
+            yield task
+            if task.index in self.sample:
+                yield replace(task, mode=type(task.mode)("reference"))
+
+    def _scored(self, scored: "Scored") -> Shard:
+        """Count a batch and make rows of it."""
+        import numpy as np
+
+        ledger = self.run.ledger
+        for name, seconds, cpu_seconds in (
+            ("prepare", scored.prepare_s, 0.0),
+            ("infer", scored.infer_s, scored.infer_cpu_s),
+        ):
+            stage = ledger.stage(name)
+            stage.films += len(scored.indexes)
+            stage.seconds += seconds
+            stage.cpu_seconds += cpu_seconds
+        done = Shard()
+        for index, route, row in zip(scored.indexes, scored.routes, scored.logits, strict=True):
+            film = self.films[index]
+            if index in scored.kept:
+                self.canary.network_saw(index, film.sop_instance_uid, route, scored.kept[index])
+            if np.isfinite(row).all():
+                done.films.append(
+                    ScreenedFilm(
+                        film.sop_instance_uid,
+                        film.study_instance_uid,
+                        film.content_fingerprint,
+                        route,
+                    )
+                )
+                done.logits.append(row)
+            else:
+                reason = FailureReason.NON_FINITE_LOGIT
+                message = "The network's answer is not a number."
+                done.failures.append(failure(film, self.info, Stage.INFER, reason, message))
+        return done
 
 
 def _count_decoded(run: Run, film: "DecodedFilm") -> None:
     """Add one film to the figures by stage, transfer syntax and route."""
-    for figures in (
-        run.ledger.stage("decode (worker seconds)"),
-        run.ledger.transfer_syntaxes.setdefault(film.transfer_syntax_uid, StageFigures()),
-    ):
+    read, decode = run.ledger.stage("read"), run.ledger.stage("decode")
+    syntax = run.ledger.transfer_syntaxes.setdefault(film.transfer_syntax_uid, StageFigures())
+    read.seconds += film.read_s
+    read.bytes += film.read_bytes
+    decode.bytes += 2 * film.display.size
+    decode.seconds += film.decode_s
+    decode.cpu_seconds += film.cpu_s
+    syntax.seconds += film.read_s + film.decode_s
+    syntax.cpu_seconds += film.cpu_s
+    syntax.bytes += film.read_bytes
+    for figures in (read, decode, syntax):
         figures.films += 1
-        figures.seconds += film.decode_s
-        figures.bytes += film.read_bytes
     run.ledger.add("decode_routes", film.route)
 
 
-def tasks(films: list[PlannedFilm], info: "CheckpointInfo") -> "Iterator[DecodeTask]":
+def tasks(
+    films: list[PlannedFilm], info: "CheckpointInfo", mode: str = "full"
+) -> "Iterator[DecodeTask]":
     """What the decode workers are given; `index` is the place in `films`."""
-    from vfscreen.imaging.tasks import DecodeTask
+    from vfscreen.imaging.tasks import DecodeMode, DecodeTask
 
     for index, film in enumerate(films):
         yield DecodeTask(
@@ -183,56 +268,8 @@ def tasks(films: list[PlannedFilm], info: "CheckpointInfo") -> "Iterator[DecodeT
             preprocessing=info.preprocessing,
             expected_size_bytes=film.size_bytes,
             pixels=film.pixels,
+            mode=DecodeMode(mode),
         )
-
-
-class Inference:
-    """The network and its DALI pipeline, loaded once a run."""
-
-    def __init__(
-        self, run: Run, films: list[PlannedFilm], info: "CheckpointInfo", config: Config
-    ) -> None:
-        with run.timed("load"):
-            from vfscreen.imaging.dali import Preparer
-
-            self.predictor = run.predictor(info, config.inference)
-            self.batch_size = config.inference.batch_size or self.predictor.batch_size
-            self.preparer = Preparer(
-                info.preprocessing, self.batch_size, str(self.predictor.device)
-            )
-        self.run, self.films, self.info = run, films, info
-
-    def __call__(self, batch: "list[DecodedFilm]") -> Shard:
-        """Score one batch of decoded films."""
-        import numpy as np
-        import torch.utils.dlpack
-
-        with self.run.timed("prepare") as stage:
-            pixels = torch.utils.dlpack.from_dlpack(
-                self.preparer.prepare([film.display for film in batch])
-            )
-            stage.films += len(batch)
-        with self.run.timed("infer") as stage:
-            logits = self.predictor.logits(pixels)
-            stage.films += len(batch)
-        done = Shard()
-        for film, row in zip(batch, logits, strict=True):
-            planned = self.films[film.index]
-            if np.isfinite(row).all():
-                done.films.append(
-                    ScreenedFilm(
-                        planned.sop_instance_uid,
-                        planned.study_instance_uid,
-                        planned.content_fingerprint,
-                        film.route,
-                    )
-                )
-                done.logits.append(row)
-            else:
-                reason = FailureReason.NON_FINITE_LOGIT
-                message = "The network's answer is not a number."
-                done.failures.append(failure(planned, self.info, Stage.INFER, reason, message))
-        return done
 
 
 def failure(

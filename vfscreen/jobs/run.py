@@ -10,11 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfscreen.config import Config, InferenceConfig
-from vfscreen.errors import InterruptedRunError, TooManyFailuresError, VfscreenError
+from vfscreen.errors import (
+    FidelityError,
+    InterruptedRunError,
+    TooManyFailuresError,
+    VfscreenError,
+)
 from vfscreen.privacy import load_key, pseudonym
 from vfscreen.results.catalogue import publish
 from vfscreen.results.folder import Results, lock, open_results
-from vfscreen.results.ledger import Ledger, StageFigures, new_ledger, write_ledger
+from vfscreen.results.ledger import (
+    CanaryFigures,
+    Ledger,
+    StageFigures,
+    new_ledger,
+    write_ledger,
+)
 
 if TYPE_CHECKING:
     from vfscreen.model.checkpoint import CheckpointInfo
@@ -55,11 +66,12 @@ class Run:
     def timed(self, stage: str) -> Iterator[StageFigures]:
         """Add the time of the body to a stage of the ledger."""
         figures = self.ledger.stage(stage)
-        began = time.monotonic()
+        began, cpu_began = time.monotonic(), time.thread_time()
         try:
             yield figures
         finally:
             figures.seconds += time.monotonic() - began
+            figures.cpu_seconds += time.thread_time() - cpu_began
 
 
 @contextmanager
@@ -126,9 +138,24 @@ def verdict(run: Run, config: Config, stopped: str | None) -> VfscreenError | No
             f"Stopped early ({stopped}): {ledger.not_reached:,} films are left for the next run; "
             "what is done is saved."
         )
+    if (unfaithful := _fidelity(ledger.canary)) is not None:
+        return unfaithful
     if failed >= config.run.min_failures and failed > config.run.max_failure_rate * tried:
         return TooManyFailuresError(
             f"{failed:,} of {tried:,} films failed, more than run.max_failure_rate allows "
             f"({config.run.max_failure_rate:.0%}); `vfscreen status` shows why."
         )
     return None
+
+
+def _fidelity(figures: CanaryFigures) -> FidelityError | None:
+    """The error of a run whose decode path disagrees with the reference."""
+    if not figures.beyond_bound:
+        return None
+    return FidelityError(
+        f"{figures.beyond_bound:,} of {figures.compared:,} films compared with the plain "
+        "reference were not decoded as it decodes them (up to "
+        f"{figures.worst_pixel_difference:.1%} of the range at a pixel). Do not rely on this "
+        "run's probabilities: set decode.reduced = false, run `vfscreen doctor`, and report it; "
+        "the log names the routes."
+    )

@@ -6,6 +6,7 @@ a probability depends neither on how many films came with it nor on their order.
 """
 
 import copy
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -24,10 +25,9 @@ _PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# The fixed size: enough to keep the device busy, little to pad for a single film.
-_FIXED = {"cpu": 8, "cuda": 128}
-# What a caller best hands over at once.
-_RECOMMENDED = {"cpu": 32, "cuda": 256}
+# The fixed size for films of 224 px: enough to keep the device busy, little to pad for a single
+# film. On a core of a CPU, 4 are as fast a film as 8 or 16 and stay in its cache.
+_FIXED = {"cpu": 4, "cuda": 128}
 
 
 def cpu_has_bfloat16() -> bool:
@@ -52,6 +52,8 @@ class Predictor:
         `float32`, `bfloat16` or `float16`; logits are float32 whatever it is.
     batch_size : int
         How many films a caller best hands over at once.
+    lanes : int
+        How many threads best call `logits` at a time, each with `torch.set_num_threads(1)`.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Predictor:
         self.info = info
         self.device = _device(device)
         self.precision = _precision(precision, self.device)
-        self.batch_size = _RECOMMENDED[self.device.type]
-        self._fixed = _FIXED[self.device.type]
+        # As much work a batch whatever the size of the input.
+        area = (info.preprocessing.input_size_px / 224) ** 2
+        self._fixed = self.batch_size = max(1, round(_FIXED[self.device.type] / area))
+        self.lanes = len(os.sched_getaffinity(0))
         self._model = load_weights(info)
         self._fast = _fused(self._model, self.device, _PRECISIONS[self.precision])
 

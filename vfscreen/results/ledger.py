@@ -23,11 +23,28 @@ PACKAGES = (
 
 @dataclass(slots=True)
 class StageFigures:
-    """What one stage of the run took."""
+    """What one stage of the run took.
+
+    `seconds` are those that passed, added up over the workers or lanes that shared the stage;
+    `cpu_seconds` those that processors were busy with it. Where the first are many more, the
+    stage waited: for storage, for a GPU, or for a core.
+    """
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     bytes: int = 0
     films: int = 0
+
+
+@dataclass(slots=True)
+class CanaryFigures:
+    """How films compare with the plain reference; differences as shares of the range."""
+
+    compared: int = 0
+    not_comparable: int = 0
+    beyond_bound: int = 0
+    worst_mean_difference: float = 0.0
+    worst_pixel_difference: float = 0.0
 
 
 @dataclass(slots=True)
@@ -64,6 +81,7 @@ class Ledger:
     stages: dict[str, StageFigures] = field(default_factory=dict)
     transfer_syntaxes: dict[str, StageFigures] = field(default_factory=dict)
     decode_routes: dict[str, int] = field(default_factory=dict)
+    canary: CanaryFigures = field(default_factory=CanaryFigures)
     reports: dict[str, int] = field(default_factory=dict)
     flags: dict[str, int] = field(default_factory=dict)
     heatmaps_rendered: int = 0
@@ -147,6 +165,7 @@ def read_ledgers(results: Results, last: int | None = None) -> list[Ledger]:
         for table in (ledger.stages, ledger.transfer_syntaxes):
             for name, figures in list(table.items()):
                 table[name] = StageFigures(**figures)  # type: ignore[arg-type]
+        ledger.canary = CanaryFigures(**raw.get("canary", {}))
         ledgers.append(ledger)
     return ledgers
 

@@ -1,0 +1,146 @@
+"""Lanes: threads that take batches of decoded films to logits, side by side.
+
+On a CPU each lane is one core's worth of work, preparation and network alike, since several batches
+on a core each outrun one batch on all of them as soon as decode workers share the cores: no lane
+waits for another inside a layer. On a GPU two lanes keep it busy: one prepares and copies on a
+stream of its own while the other computes.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import torch
+import torch.utils.dlpack
+from numpy.typing import NDArray
+
+from vfscreen.imaging.dali import Preparer
+from vfscreen.model.inference import Predictor
+
+if TYPE_CHECKING:
+    from vfscreen.imaging.tasks import DecodedFilm
+
+_GPU_LANES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A batch that has been through the network.
+
+    `logits` is float32 (films, findings); `kept` holds the network's input (1, S, S) of those
+    films that were asked for, by their index. `infer_cpu_s` are seconds of the lane's processor
+    (DALI prepares in a thread of its own).
+    """
+
+    indexes: list[int]
+    routes: list[str]
+    logits: NDArray[np.float32]
+    kept: dict[int, NDArray[np.float32]] = field(repr=False)
+    prepare_s: float
+    infer_s: float
+    infer_cpu_s: float
+
+
+class Lanes:
+    """Score batches in threads, in the order in which they are submitted.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Shared by all lanes.
+    batch_size : int
+        The most films a batch.
+    release : callable
+        Given each film as soon as it is prepared.
+    keep : collection of int
+        Indexes of films whose prepared pixels are wanted.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        batch_size: int,
+        release: "Callable[[DecodedFilm], None]",
+        keep: Collection[int] = (),
+    ) -> None:
+        self.batch_size = batch_size
+        self._predictor, self._release, self._keep = predictor, release, keep
+        self._on_gpu = predictor.device.type == "cuda"
+        self.count = _GPU_LANES if self._on_gpu else predictor.lanes
+        self._own = threading.local()
+        self._executor = ThreadPoolExecutor(self.count, "lane", self._open)
+        self._pending: deque[Future[Scored]] = deque()
+        # DALI's pipelines are built now and not within the first batches.
+        ready = threading.Barrier(self.count)
+        for opened in [self._executor.submit(ready.wait) for _ in range(self.count)]:
+            opened.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, batch: "list[DecodedFilm]") -> Iterator[Scored]:
+        """Take a batch; yields what is done by now, and waits while every lane has one waiting."""
+        self._pending.append(self._executor.submit(self._score, batch))
+        while self._pending and (len(self._pending) > 2 * self.count or self._pending[0].done()):
+            yield self._pending.popleft().result()
+
+    def finish(self) -> Iterator[Scored]:
+        """The batches still in hand."""
+        while self._pending:
+            yield self._pending.popleft().result()
+
+    def _open(self) -> None:
+        """What a lane has of its own, made in its thread."""
+        if not self._on_gpu:
+            torch.set_num_threads(1)
+        device = str(self._predictor.device)
+        spec = self._predictor.info.preprocessing
+        self._own.preparer = Preparer(
+            spec, self.batch_size, device, threads=None if self._on_gpu else 1
+        )
+        self._own.stream = cast(Any, torch.cuda.Stream)(device) if self._on_gpu else None
+
+    def _score(self, batch: "list[DecodedFilm]") -> Scored:
+        stream: AbstractContextManager[Any] = nullcontext()
+        if self._on_gpu:
+            stream = torch.cuda.stream(self._own.stream)
+        began = time.monotonic()
+        with stream:
+            prepared = self._own.preparer.prepare(
+                [film.display for film in batch], [film.region for film in batch]
+            )
+            pixels = torch.utils.dlpack.from_dlpack(prepared)
+            for film in batch:
+                self._release(film)
+            between = time.monotonic(), time.thread_time()
+            logits = self._predictor.logits(pixels)
+        ended = time.monotonic(), time.thread_time()
+        kept = {
+            film.index: pixels[place].cpu().numpy().copy()
+            for place, film in enumerate(batch)
+            if film.index in self._keep
+        }
+        return Scored(
+            indexes=[film.index for film in batch],
+            routes=[film.route for film in batch],
+            logits=logits,
+            kept=kept,
+            prepare_s=between[0] - began,
+            infer_s=ended[0] - between[0],
+            infer_cpu_s=ended[1] - between[1],
+        )
