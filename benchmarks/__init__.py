@@ -1,0 +1,1 @@
+"""Benchmarks: how long films take from a DICOM archive to probabilities, by which way."""

@@ -1,0 +1,83 @@
+"""What the figures were made on and with; never a host's name."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "torch", "torchvision", "nvidia-dali-cuda120", "imagecodecs", "numpy", "scipy", "pillow",
+    "pydicom", "pyjpegls", "opencv-python-headless",
+)  # fmt: skip
+BASELINE_PACKAGES = (
+    "monai", "torchxrayvision", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
+    "pylibjpeg-rle",
+)  # fmt: skip
+
+
+def describe(baseline_python: Path) -> dict[str, Any]:
+    """Processor, memory, versions, commit."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES}
+        | _versions_of(baseline_python, BASELINE_PACKAGES),
+        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def precision() -> str:
+    """What vfscreen's `auto` chooses on this CPU."""
+    from vfscreen.model.inference import cpu_has_bfloat16
+
+    return "bfloat16" if cpu_has_bfloat16() else "float32"
+
+
+def slug(machine: dict[str, Any]) -> str:
+    """The device as a part of a file's name, as in `cpu-amd-epyc-2-cores`."""
+    name = re.sub(r"[^a-z0-9]+", "-", machine["processor"].lower()).strip("-")
+    return f"cpu-{name}-{machine['cores']}-cores"
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _versions_of(python: Path, names: tuple[str, ...]) -> dict[str, str | None]:
+    code = (
+        "import sys\n"
+        "from importlib.metadata import PackageNotFoundError, version\n"
+        "for n in sys.argv[1:]:\n"
+        "    try: print(version(n))\n"
+        "    except PackageNotFoundError: print()\n"
+    )
+    done = subprocess.run(
+        [python, "-c", code, *names], capture_output=True, text=True, check=False
+    ).stdout.split("\n")
+    return {name: (found or None) for name, found in zip(names, done, strict=False)}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
