@@ -41,6 +41,7 @@ from vfscreen.results.rows import (
 )
 from vfscreen.results.schemas import FOLDERS
 from vfscreen.results.sql import QUERIES, VIEWS, fetch, query
+from vfscreen.results.staging import staged
 
 FINDING = "vertebral_fracture"
 THRESHOLD = 0.3
@@ -168,7 +169,9 @@ ROWS = {
             $run as run_id,
             $at as imported_at
         from (
-            select s, unnest(case when mix(s, 32) % 20 = 0 then ['', '-add'] else [''] end) as suffix
+            select
+                s,
+                unnest(case when mix(s, 32) % 20 = 0 then ['', '-add'] else [''] end) as suffix
             from range(study_of($first), study_of($last)) as r(s)
             where mix(s, 33) % 10 > 0
         )
@@ -281,8 +284,12 @@ def _review(results: Results, count: int) -> None:
             "select study_instance_uid, finding, patient_id, issuer_of_patient_id from flagged "
             f"where list = 'unreported' order by hash(study_instance_uid) limit {count}",  # noqa: S608
         )
-    decisions = [("confirm", "reject", "reject", "reject", "known")[n % 5] for n in range(len(studies))]
-    times = pa.array([datetime.now(UTC)] * len(studies), FOLDERS["reviews"].field("reviewed_at").type)
+    decisions = [
+        ("confirm", "reject", "reject", "reject", "known")[n % 5] for n in range(len(studies))
+    ]
+    times = pa.array(
+        [datetime.now(UTC)] * len(studies), FOLDERS["reviews"].field("reviewed_at").type
+    )
     table = (
         studies.append_column("decision", pa.array(decisions, pa.string()))
         .append_column("reviewer", pa.array(["nurse"] * len(studies), pa.string()))
@@ -320,8 +327,10 @@ def ask_one(folder: Path, name: str) -> dict[str, Any]:
             ).num_rows
         else:
             text, bound = _question(catalogue, name)
-            reader = catalogue.sql(text, params=bound).to_arrow_reader(100_000)
-            rows = sum(batch.num_rows for batch in reader)
+            with staged(catalogue, text):
+                reader = catalogue.sql(text, params=bound).to_arrow_reader(100_000)
+                rows = sum(batch.num_rows for batch in reader)
+                del reader
     return {
         "name": name,
         "kind": "view" if name in VIEWS else "query",
@@ -340,7 +349,8 @@ def _question(catalogue: duckdb.DuckDBPyConnection, name: str) -> tuple[str, dic
         if value is None and key in ("study_instance_uid", "key"):
             column = "accession_number" if key == "key" else key
             bound[key] = fetch(
-                catalogue, f"select {column} as v from parts.flags limit 1"  # noqa: S608
+                catalogue,
+                f"select {column} as v from parts.flags limit 1",  # noqa: S608
             )["v"][0].as_py()
     return query(name), bound
 
@@ -375,9 +385,13 @@ def write_costs(folder: Path, shards: int = 40) -> Iterator[dict[str, Any]]:
             ]
             tables.append(
                 predictions_table(
-                    films, logits, HEADS, model_sha256="x" * 64, checkpoint_sha256="x" * 64,
+                    films,
+                    logits,
+                    HEADS,
+                    model_sha256="x" * 64,
+                    checkpoint_sha256="x" * 64,
                     run_id="benchmark",
-                )  # fmt: skip
+                )
             )
     yield _cost(taken, shards)
     written = []

@@ -2,20 +2,38 @@
 -- Grain: one row a step and reason, in the order of the protocol; `step_number` sorts it.
 -- Caveat: instances up to `screened`, studies from `studies_screened`, patients in the lists.
 -- Failures are those that no later screening has mended.
-with counted as (
+with files as materialized (
+    select
+        exclusion_reason,
+        failure_reason,
+        eligible,
+        count(*) as total
+    from manifest
+    group by exclusion_reason, failure_reason, eligible
+),
+
+screened as materialized (
+    select
+        screened_studies.report_status,
+        screened_studies.films
+    from screened_studies
+    semi join settings on screened_studies.finding = settings.finding
+),
+
+counted as (
     select
         1 as step_number,
         'found' as step,
         null as reason,
-        count(*) as total
-    from manifest
+        coalesce(sum(total), 0)::bigint as total
+    from files
     union all
     select
         2 as step_number,
         'excluded' as step,
         exclusion_reason as reason,
-        count(*) as total
-    from manifest
+        sum(total)::bigint as total
+    from files
     where exclusion_reason is not null
     group by exclusion_reason
     union all
@@ -23,8 +41,8 @@ with counted as (
         3 as step_number,
         'unreadable' as step,
         failure_reason as reason,
-        count(*) as total
-    from manifest
+        sum(total)::bigint as total
+    from files
     where failure_reason is not null
     group by failure_reason
     union all
@@ -32,8 +50,8 @@ with counted as (
         4 as step_number,
         'eligible' as step,
         null as reason,
-        count(*) as total
-    from manifest
+        coalesce(sum(total), 0)::bigint as total
+    from files
     where eligible
     union all
     select
@@ -49,19 +67,16 @@ with counted as (
         6 as step_number,
         'screened' as step,
         null as reason,
-        coalesce(sum(study_predictions.films), 0)::bigint as total
-    from study_predictions
-    semi join settings on study_predictions.finding = settings.finding
-    semi join current_checkpoint on study_predictions.model_sha256 = current_checkpoint.model_sha256
+        coalesce(sum(films), 0)::bigint as total
+    from screened
     union all
     select
         7 as step_number,
         'studies_screened' as step,
-        screened_studies.report_status as reason,
+        report_status as reason,
         count(*) as total
-    from screened_studies
-    semi join settings on screened_studies.finding = settings.finding
-    group by screened_studies.report_status
+    from screened
+    group by report_status
     union all
     select
         8 as step_number,

@@ -39,14 +39,23 @@ by_issuer as (
             and keys.issuer = known_studies.issuer
 ),
 
+-- Accession numbers that somebody gives without an issuer.
+unsure as (
+    select accession_number from keys
+    where issuer is null
+    union
+    select accession_number from known_studies
+    where issuer is null
+),
+
 single_studies as (
     select
-        accession_number,
-        any_value(study_instance_uid) as study_instance_uid,
-        any_value(issuer) as issuer
+        known_studies.accession_number,
+        any_value(known_studies.study_instance_uid) as study_instance_uid,
+        any_value(known_studies.issuer) as issuer
     from known_studies
-    where accession_number is not null
-    group by accession_number
+    semi join unsure on known_studies.accession_number = unsure.accession_number
+    group by known_studies.accession_number
     having count(*) = 1
 ),
 

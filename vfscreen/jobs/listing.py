@@ -82,9 +82,12 @@ def run_query(results_path: Path, statement: str) -> "pa.Table":
     import duckdb
 
     from vfscreen.results.catalogue import select_only
+    from vfscreen.results.staging import staged
 
     with connect(existing_results(results_path), restricted=True) as catalogue:
         try:
-            return fetch(catalogue, select_only(catalogue, statement))
+            question = select_only(catalogue, statement)
+            with staged(catalogue, question):
+                return fetch(catalogue, question)
         except duckdb.Error as error:
             raise UsageError(f"DuckDB refuses this: {error}") from None

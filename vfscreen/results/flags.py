@@ -11,6 +11,7 @@ from vfscreen.results.folder import Results
 from vfscreen.results.parts import write_part
 from vfscreen.results.schemas import FLAGS, SETTINGS
 from vfscreen.results.sql import ask, fetch, query
+from vfscreen.results.staging import staged
 
 
 def flag_changes(
@@ -26,11 +27,11 @@ def flag_changes(
         What is listed, and from which calibrated probability (0..1) on.
     """
     bound = {"finding": finding, "threshold": threshold}
-    connection.execute(
-        f"create or replace temp table flag_candidates as {query('flag_candidates')}", bound
-    )
-    changes = ask(connection, "flag_changes", **bound)
-    connection.execute("drop table flag_candidates")
+    candidates = query("flag_candidates")
+    with staged(connection, candidates):
+        connection.execute(f"create or replace temp table flag_candidates as {candidates}", bound)
+        changes = ask(connection, "flag_changes", **bound)
+        connection.execute("drop table flag_candidates")
     now = datetime.now(UTC)
     count = changes.num_rows
     changes = changes.append_column("run_id", pa.array([run_id] * count, pa.string()))
