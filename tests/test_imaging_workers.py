@@ -230,6 +230,22 @@ def test_a_stop_is_noticed_while_a_worker_hangs(small: list[str]) -> None:
         assert time.monotonic() - begun < 1.5
 
 
+def test_a_lost_worker_loses_the_film_in_hand_and_not_the_next(small: list[str], slow: str) -> None:
+    """A worker holds two films; the second of a killed one goes to another worker."""
+    with started(workers=1) as pool:
+        found = {}
+        items = pool.decode(tasks([slow, *small[:3]]))
+        killer = threading.Timer(0.2, lambda: os.kill(pool.worker_pids[0], signal.SIGKILL))
+        killer.start()
+        for item in items:
+            found[item.index] = item.reason if isinstance(item, DecodeFailure) else "decoded"
+            if isinstance(item, DecodedFilm):
+                assert np.array_equal(item.display, decode_film(small[item.index - 1]).display)
+                pool.release(item)
+        killer.join()
+    assert found == {0: FailureReason.LOST_WORKER, 1: "decoded", 2: "decoded", 3: "decoded"}
+
+
 def test_an_error_of_the_caller_reaches_the_caller(small: list[str]) -> None:
     def broken() -> Iterator[DecodeTask]:
         yield from tasks(small[:2])

@@ -50,6 +50,7 @@ class DecodedFilm:
     index: int
     mode: DecodeMode
     display: NDArray[np.uint16] = field(repr=False)
+    ticket: int
     region: tuple[float, float, float, float]
     route: str
     transfer_syntax_uid: str
@@ -58,7 +59,6 @@ class DecodedFilm:
     decode_s: float
     cpu_s: float
     voi_rule: str
-    ticket: int
 
 
 @dataclass(frozen=True, slots=True)

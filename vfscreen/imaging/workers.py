@@ -30,6 +30,8 @@ _GUESSED_PIXELS = 4096 * 3072
 _MAX_WAITING = 1024
 # Workers that die before they have read a single film, in a row: it is not the films.
 _MAX_FAILED_STARTS = 3
+# One in hand and one whose file the kernel reads meanwhile.
+_TASKS_A_WORKER = 2
 _START_TIMEOUT_S = 120.0  # importing from a cold network disk is slow
 
 
@@ -49,15 +51,23 @@ class _Job:
     cancelled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Assigned:
+    """A task that a worker has been sent, and the memory that waits for its film."""
+
+    job: _Job
+    task: DecodeTask
+    ticket: int
+
+
 @dataclass(slots=True, eq=False)
 class _Worker:
+    """A worker and its tasks: the one in hand, and the next, whose file is being read ahead."""
+
     process: "subprocess.Popen[bytes]"
     connection: "Connection[Any, Any]"
     ready: bool = False
-    job: _Job | None = None
-    task: DecodeTask | None = None
-    ticket: int = 0
-    reserved_bytes: int = 0
+    assigned: deque[_Assigned] = field(default_factory=deque)
     deadline_s: float = float("inf")
 
 
@@ -234,9 +244,10 @@ class DecodePool:
                 if isinstance(item, DecodedFilm):
                     self._arena.free(item.ticket)
         for worker in list(self._dying):
-            # Until a worker is surely dead it could still write into its extent.
+            # Until a worker is surely dead it could still write into its extents.
             if worker.process.poll() is not None:
-                self._arena.free(worker.ticket)
+                for assigned in worker.assigned:
+                    self._arena.free(assigned.ticket)
                 self._dying.remove(worker)
 
     def _start_workers(self) -> None:
@@ -252,15 +263,17 @@ class DecodePool:
         job = self._job
         if job is None or job.cancelled or job.ended:
             return
-        for worker in self._workers:
-            if not worker.ready or worker.task is not None:
-                continue
-            task = self._next_task(job)
-            if task is None:
-                break
-            if not self._send(worker, job, task):
-                job.again.appendleft(task)
-                break
+        # The idle first; then everyone may have one more, so that no worker waits for this thread.
+        for depth in range(_TASKS_A_WORKER):
+            for worker in self._workers:
+                if not worker.ready or len(worker.assigned) != depth:
+                    continue
+                task = self._next_task(job)
+                if task is None:
+                    break
+                if not self._send(worker, job, task):
+                    job.again.appendleft(task)
+                    break
         if job.exhausted and not (job.ended or job.again or job.in_flight):
             job.ended = True
             job.results.put(None)
@@ -295,9 +308,9 @@ class DecodePool:
             "offset": self._arena.offset(ticket),
             "reserved_bytes": reserved,
         }
-        worker.job, worker.task, worker.ticket = job, task, ticket
-        worker.reserved_bytes = reserved
-        worker.deadline_s = time.monotonic() + self._timeout_s
+        if not worker.assigned:
+            worker.deadline_s = time.monotonic() + self._timeout_s
+        worker.assigned.append(_Assigned(job, task, ticket))
         job.in_flight += 1
         try:
             worker.connection.send_bytes(json.dumps(message).encode())
@@ -314,10 +327,9 @@ class DecodePool:
         if answer == "ready":
             worker.ready, worker.deadline_s, self._failed_starts = True, float("inf"), 0
             return
-        job, task, ticket = worker.job, worker.task, worker.ticket
-        assert job is not None and task is not None
-        worker.job = worker.task = None
-        worker.ticket, worker.deadline_s = 0, float("inf")
+        assigned = worker.assigned.popleft()
+        job, task, ticket = assigned.job, assigned.task, assigned.ticket
+        worker.deadline_s = time.monotonic() + self._timeout_s if worker.assigned else float("inf")
         job.in_flight -= 1
         if job.cancelled:
             self._arena.free(ticket)
@@ -326,34 +338,13 @@ class DecodePool:
             job.again.append(replace(task, pixels=-(-int(answer["needs_bytes"]) // 2)))
         elif "reason" in answer:
             self._arena.free(ticket)
-            job.results.put(
-                DecodeFailure(
-                    task.index,
-                    task.mode,
-                    FailureReason(answer["reason"]),
-                    answer["message"],
-                    answer["transfer_syntax_uid"],
-                )
-            )
+            answer["reason"] = FailureReason(answer["reason"])
+            job.results.put(DecodeFailure(task.index, task.mode, **answer))
         else:
-            rows, columns = answer["shape"]
+            rows, columns = answer.pop("shape")
             self._arena.shrink(ticket, 2 * rows * columns)
-            job.results.put(
-                DecodedFilm(
-                    index=task.index,
-                    mode=task.mode,
-                    display=self._arena.view(ticket, (rows, columns)),
-                    region=tuple(answer["region"]),
-                    route=answer["route"],
-                    transfer_syntax_uid=answer["transfer_syntax_uid"],
-                    read_bytes=answer["read_bytes"],
-                    read_s=answer["read_s"],
-                    decode_s=answer["decode_s"],
-                    cpu_s=answer["cpu_s"],
-                    voi_rule=answer["voi_rule"],
-                    ticket=ticket,
-                )
-            )
+            display = self._arena.view(ticket, (rows, columns))
+            job.results.put(DecodedFilm(task.index, task.mode, display, ticket, **answer))
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -378,11 +369,13 @@ class DecodePool:
         self._dying.append(worker)
         if not worker.ready:
             self._failed_starts += 1
-        if worker.job is not None and worker.task is not None:
-            worker.job.in_flight -= 1
-            if not worker.job.cancelled:
-                task = worker.task
-                worker.job.results.put(DecodeFailure(task.index, task.mode, reason, message, None))
+        for place, assigned in enumerate(worker.assigned):
+            job, task = assigned.job, assigned.task
+            job.in_flight -= 1
+            if place == 0 and not job.cancelled:
+                job.results.put(DecodeFailure(task.index, task.mode, reason, message, None))
+            elif not job.cancelled:
+                job.again.append(task)
 
     def _kill_all(self) -> None:
         for worker in self._workers:
