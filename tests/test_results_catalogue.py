@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from vfscreen.errors import UsageError
-from vfscreen.results.catalogue import connect, publish, select_only
+from vfscreen.results.catalogue import connect, publish, publish_if_due, select_only
 from vfscreen.results.folder import Results, existing_results, open_results
 from vfscreen.results.parts import write_part
 from vfscreen.results.schemas import FOLDERS, PREDICTIONS
@@ -83,6 +83,20 @@ def test_a_part_counts_from_the_publication_on(results: Results) -> None:
     assert films(results) == []
     publish(results)
     assert len(films(results)) == 4
+
+
+def test_a_publication_is_put_off_while_the_last_is_recent(results: Results) -> None:
+    assert publish_if_due(results)  # there was none
+    write_part(results, "predictions", predictions(1))
+    assert not publish_if_due(results, every_s=60)
+    assert films(results) == []
+    a_minute_ago = time.time() - 61
+    os.utime(results.catalogue, (a_minute_ago, a_minute_ago))
+    assert publish_if_due(results, every_s=60)
+    assert len(films(results)) == 4
+    tomorrow = time.time() + 86400
+    os.utime(results.catalogue, (tomorrow, tomorrow))
+    assert publish_if_due(results, every_s=60)
 
 
 def test_a_reader_keeps_what_it_opened(results: Results) -> None:

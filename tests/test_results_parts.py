@@ -100,6 +100,23 @@ def test_small_parts_are_merged_and_count_once(
     assert len(list((results.path / "reviews").glob("part-*"))) > 17
 
 
+def test_a_merged_part_is_not_merged_again_with_small_ones(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        write_part(results, "reviews", review(f"S{number:02}"))
+    single = max(path.stat().st_size for path in counted_parts(results, "reviews"))
+    monkeypatch.setattr(parts, "MERGE_ABOVE_PARTS", 5)
+    monkeypatch.setattr(parts, "MERGED_TOGETHER_BYTES", ((0, single + 1), (single + 1, 1 << 20)))
+    for number in range(6, 40):
+        write_part(results, "reviews", review(f"S{number:02}"))
+        publish(results)
+        assert len(counted_parts(results, "reviews")) <= 10
+    merged = list((results.path / "reviews").glob("*-merged.parquet"))
+    assert 6 <= len(merged) <= 8  # 6 of 6 small parts each, and what those make
+    assert studies(results) == [f"S{number:02}" for number in range(40)]
+
+
 def test_replaced_parts_are_removed_after_seven_days(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
