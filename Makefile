@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The benchmarks' baselines live in an environment of their own, on top of the other: theirs holds
+# GPL decoders, and nothing of it may slip into a run.
+BENCH_VENV := benchmarks/.venv
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: demo test check drills docs clean
+.PHONY: demo test check drills docs clean bench bench-quick bench-scaling
 
 demo: $(STAMP)
 	$(BIN)/vfscreen demo demo
@@ -24,6 +28,18 @@ check: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m vfscreen.cli.reference
 
+# An hour on two quiet cores: the grid, its plot, and the tables of both READMEs.
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks.grid
+	$(BIN)/python -m benchmarks.plots
+	$(BIN)/python -m benchmarks.report --write
+
+bench-quick: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks.grid --quick
+
+bench-scaling: $(STAMP)
+	$(BIN)/python -m benchmarks.scaling
+
 clean:
 	rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
@@ -32,3 +48,12 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
+
+$(BENCH_STAMP): $(STAMP) requirements-bench.txt
+	$(BIN)/python -m venv --without-pip $(BENCH_VENV)
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' \
+		% sysconfig.get_path('purelib'))" \
+		> "$$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vfscreen-environment.pth"
+	$(BIN)/python -m pip --python $(BENCH_VENV)/bin/python install --quiet --no-deps \
+		--requirement requirements-bench.txt
+	touch $(BENCH_STAMP)

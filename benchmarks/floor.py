@@ -18,9 +18,6 @@ import numpy as np
 from benchmarks.corpus import Corpus
 from benchmarks.figures import STAGES
 
-# Batches of the preparation: what is held at full size at a time.
-BATCH = 8
-
 
 class Stages:
     """The nightly job's own parts, on one thread."""
@@ -36,20 +33,21 @@ class Stages:
         info = read_info(checkpoint)
         self.spec = info.preprocessing
         self.predictor = Predictor(info)
-        self.preparer = Preparer(self.spec, BATCH, "cpu")
+        self.batch_size = self.predictor.batch_size
+        self.preparer = Preparer(self.spec, self.batch_size, "cpu", threads=1)
 
     def measure(self, paths: Sequence[Path]) -> dict[str, float]:
         """Core-seconds a film of every stage."""
-        self._through_decoding(paths[:BATCH])  # warms everything up, not counted
+        self._through_decoding(paths[: self.batch_size])  # warms everything up, not counted
         spent = dict.fromkeys(STAGES, 0.0)
         prepared = []
-        for start in range(0, len(paths), BATCH):
-            pixels, seconds = self._through_decoding(paths[start : start + BATCH])
+        for start in range(0, len(paths), self.batch_size):
+            pixels, seconds = self._through_decoding(paths[start : start + self.batch_size])
             prepared.append(pixels)
             for stage, s in seconds.items():
                 spent[stage] += s
         films = np.concatenate(prepared)
-        self._infer(films[:BATCH])
+        self._infer(films[: self.batch_size])
         spent["infer"], _ = _timed(lambda: self._infer(films))
         return {stage: s / len(paths) for stage, s in spent.items()}
 
@@ -57,10 +55,16 @@ class Stages:
         from vfscreen.imaging.decode import decode_film
 
         read_s, _ = _timed(lambda: [path.read_bytes() for path in paths])
-        both_s, films = _timed(lambda: [decode_film(str(path), self.spec) for path in paths])
+        both_s, films = _timed(
+            lambda: [decode_film(str(path), self.spec, reduced=True) for path in paths]
+        )
         prepare_s, pixels = _timed(
             lambda: np.array(
-                np.from_dlpack(self.preparer.prepare([film.display for film in films]))
+                np.from_dlpack(
+                    self.preparer.prepare(
+                        [film.display for film in films], [film.region for film in films]
+                    )
+                )
             )
         )
         # `decode_film` reads as well: reading is counted once.

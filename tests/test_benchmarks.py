@@ -1,0 +1,137 @@
+"""The benchmarks' arithmetic, and the READMEs' figures against the committed results."""
+
+import json
+
+import pytest
+
+from benchmarks import figures, report
+from benchmarks.grid import CANARY, FLOOR, FULL, Plan, tasks
+from benchmarks.scaling import growth
+
+
+def cell(system="vfscreen", archive="raw", seconds=2.0, repeat=0, **more):
+    return {
+        "system": system,
+        "archive": archive,
+        "input_size_px": 224,
+        "repeat": repeat,
+        "films": 10,
+        "seconds": seconds,
+        "startup_s": 7.0,
+        "peak_bytes": 2_000_000_000,
+        "max_difference": 0.001,
+        "mean_difference": 0.0001,
+    } | more
+
+
+def floor_cell(busy_cores=1, decode=0.02, archive="raw"):
+    core_s = {"read": 0.001, "decode": decode, "prepare": 0.004, "infer": 0.055}
+    return {
+        "system": "floor", "archive": archive, "input_size_px": 224, "repeat": 0,
+        "busy_cores": busy_cores, "core_s_a_film": core_s,
+    }  # fmt: skip
+
+
+def result(cells, floor):
+    machine = {"cores": 2, "processor": "Test", "versions": {"torch": "2.0"}, "commit": "abc"}
+    return {
+        "format": 1,
+        "made": "2026-01-01",
+        "command": "python -m benchmarks.grid",
+        "machine": machine,
+        "plan": {"sizes_px": [224], "repeats": 3, "films": 10},
+        "film_px": {"rows": 2650, "columns": 2170},
+        "cells": cells,
+        "floor": floor,
+        "failed": [],
+    }
+
+
+def test_median_and_spread_are_those_of_the_rates():
+    cells = [cell(seconds=s, repeat=n) for n, s in enumerate((2.0, 5.0, 1.0))]
+    (row,) = figures.rows(cells)
+    assert row.rate == figures.Figure(median=5.0, low=2.0, high=10.0, repeats=3)
+    assert row.startup_s.median == 7.0
+
+
+def test_efficiency_is_the_floors_core_seconds_over_the_runs():
+    (floor,) = figures.floors([floor_cell()])
+    assert floor.total_s == pytest.approx(0.08)
+    # 10 films of 0.08 core-seconds in 0.5 s on 2 cores: 0.8 of 1 core-second.
+    assert figures.efficiency(floor, rate=10 / 0.5, cores=2) == pytest.approx(0.8)
+    assert figures.efficiency(floor, rate=figures.floor_rate(floor, 2), cores=2) == 1.0
+
+
+def test_the_floor_is_the_median_of_each_stage():
+    cells = [floor_cell(decode=d) for d in (0.01, 0.09, 0.02)] + [floor_cell(2, decode=0.5)]
+    (floor,) = figures.floors(cells)
+    assert floor.core_s["decode"] == 0.02
+    (busy,) = figures.floors(cells, 2)
+    assert busy.core_s["decode"] == 0.5
+
+
+def test_differences_are_absolute():
+    worst, mean = figures.differences([0.5, 0.2], [0.4, 0.5])
+    assert (worst, mean) == (pytest.approx(0.3), pytest.approx(0.2))
+
+
+def test_the_tables_hold_ratio_efficiency_and_spread():
+    cells = [cell(seconds=s, repeat=n) for n, s in enumerate((0.5, 0.4, 0.625))]
+    cells += [cell("obvious", seconds=2.0), cell("tuned", seconds=1.0)]
+    text = report.render(result(cells, [floor_cell(), floor_cell(2)]), "file.json", full=False)
+    line = next(line for line in text.splitlines() if line.startswith("| raw 16-bit"))
+    assert "20.0 (16.0-25.0)" in line
+    assert "| 4.0x | 2.0x | 80% | 80% |" in line
+
+
+def test_a_system_that_failed_is_named():
+    broken = result([cell()], [floor_cell()])
+    broken["failed"].append({"task": {"system": "monai"}, "error": ""})
+    assert "Did not finish: monai" in report.render(broken, "file.json", full=True)
+
+
+def test_the_order_of_the_systems_rotates_and_every_task_is_there_once():
+    plan = tasks(FULL)
+    assert len(set(plan)) == len(plan)
+    first = [next(t.system for t in plan if t.repeat == n) for n in range(3)]
+    assert len(set(first)) == 3
+    at_224 = {t.system for t in plan if t.repeat == 2 and t.input_size_px == 224}
+    assert at_224 == {*FULL.systems, FLOOR}
+    assert [t.archives for t in plan if t.system == CANARY] == [("mixed",)] * 3
+
+
+def test_larger_inputs_are_measured_on_the_mixed_archive_only():
+    plan = tasks(Plan(films=9, repeats=1, sizes_px=(224, 512)))
+    assert {t.archives for t in plan if t.input_size_px == 512} == {("mixed-short",)}
+
+
+def test_tables_go_between_the_markers_and_nowhere_else():
+    page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    assert report.replaced(page, "new\n") == f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
+    with pytest.raises(ValueError, match="there is no"):
+        report.replaced("no markers", "new\n")
+
+
+def test_growth_compares_the_smallest_with_the_largest():
+    def size(films, wall_s, peak):
+        return {"films": films, "nights": [{"films": films, "wall_s": wall_s,
+                "peak_parent_bytes": peak}]}  # fmt: skip
+
+    said = growth({"sizes": [size(1000, 10.0, 1e9), size(10_000, 50.0, 1.1e9)]})
+    assert said.startswith("10 times the films take 5.0 times the time")
+    assert "1.10 times the job's memory" in said
+
+
+def test_the_readmes_hold_the_committed_results():
+    newest = report.newest()
+    if newest is None:
+        pytest.skip("no results of a full grid are committed yet")
+    assert report.out_of_step(newest) == []
+
+
+def test_committed_results_name_no_host_and_no_place():
+    for path in report.RESULTS.glob("*.json"):
+        text = path.read_text()
+        for word in ("hostname", "/home/", "/root/", "/tmp/", str(report.HERE)):
+            assert word not in text, path.name
+        assert json.loads(text)["machine"]["cores"] >= 1
