@@ -82,11 +82,11 @@ def tasks(plan: Plan) -> list[Task]:
             for number, size in enumerate(plan.sizes_px):
                 archives = plan.archives if number == 0 else (MIXED_SHORT,)
                 if system == CANARY:
-                    if number:
-                        continue
-                    archives = tuple(name for name in (MIXED,) if name in plan.archives)
-                if archives:
-                    planned.append(Task(system, size, archives, repeat))
+                    archives = tuple(name for name in (MIXED,) if name in archives)
+                # A night is a process of its own; the others keep their workers.
+                alone = system in (VFSCREEN, CANARY)
+                groups = [(name,) for name in archives] if alone else [archives]
+                planned += [Task(system, size, group, repeat) for group in groups]
     return planned
 
 
@@ -107,7 +107,7 @@ class Grid:
         for number, task in enumerate(todo):
             say(
                 f"{number + 1}/{len(todo)} repeat {task.repeat + 1}, {task.system}, "
-                f"{task.input_size_px} px, {len(task.archives)} archive(s); "
+                f"{task.input_size_px} px, {', '.join(task.archives)}; "
                 f"{(time.monotonic() - began) / 60:.1f} min so far"
             )
             try:
