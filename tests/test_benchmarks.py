@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import figures, report
-from benchmarks.grid import CANARY, FLOOR, FULL, Plan, tasks
+from benchmarks.grid import CANARY, FLOOR, FULL, HALF, Plan, tasks
 from benchmarks.scaling import growth
 
 
@@ -127,6 +127,18 @@ def test_the_readmes_hold_the_committed_results():
     if newest is None:
         pytest.skip("no results of a full grid are committed yet")
     assert report.out_of_step(newest) == []
+
+
+def test_all_systems_of_the_committed_results_did_the_same_job():
+    newest = report.newest()
+    if newest is None:
+        pytest.skip("no results of a full grid are committed yet")
+    found = json.loads(newest.read_text())
+    for row in figures.rows(found["cells"]):
+        if row.input_size_px == found["plan"]["sizes_px"][0]:
+            # Area averaging instead of a triangle filter is what these two may differ by.
+            bound = 0.05 if row.system in HALF else 0.01
+            assert row.mean_difference < bound, (row.system, row.archive)
 
 
 def test_committed_results_name_no_host_and_no_place():
