@@ -50,7 +50,7 @@ def draw(result: dict[str, Any], out: Path) -> None:
         axis.set_ylabel("films a second" if number == 0 else "")
     axes[0][0].set_title(f"input {sizes[0]} px", fontsize=11)
     if len(groups) > 1:
-        axes[0][1].set_title("larger inputs, mixed archive", fontsize=11)
+        axes[0][1].set_title("mixed archive,\nlarger inputs", fontsize=11)
     machine = result["machine"]
     repeats = result["plan"]["repeats"]
     figure.suptitle(
@@ -82,8 +82,9 @@ def _bars(
         heights = [row.rate.median if row else 0.0 for row in found]
         below = [row.rate.median - row.rate.low if row else 0.0 for row in found]
         above = [row.rate.high - row.rate.median if row else 0.0 for row in found]
+        spread = (below, above) if any(below) or any(above) else None
         axis.bar(
-            at, heights, WIDTH * 0.94, yerr=(below, above), color=COLOURS[system],
+            at, heights, WIDTH * 0.94, yerr=spread, color=COLOURS[system],
             label=SHOWN[system].strip("*"), error_kw={"elinewidth": 1, "capsize": 2},
         )  # fmt: skip
         top = max([top, *(row.rate.high for row in found if row)])
@@ -102,6 +103,7 @@ def _bars(
             )  # fmt: skip
             top = max(top, floor[where])
     axis.set_ylim(0, top * 1.1)
+    axis.set_xlim(-0.55, len(places) - 0.45)
     labels = [_label(archive, size, first_size) for archive, size in places]
     axis.set_xticks(range(len(places)), labels, fontsize=9)
     axis.grid(axis="y", alpha=0.3)
