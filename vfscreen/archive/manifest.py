@@ -133,16 +133,17 @@ def vanished(rows: pa.Table, stamp: Stamp) -> pa.Table:
     return decided(rows, objects([ExclusionReason.VANISHED] * rows.num_rows), stamp)
 
 
-def judged_again(rows: pa.Table, config: EligibilityConfig) -> NDArray[np.object_]:
-    """Exclusion reasons of known rows by another configuration, from what the rows hold.
+def judged_again(
+    known: pa.Table, index: NDArray[np.int64], config: EligibilityConfig
+) -> NDArray[np.object_]:
+    """Exclusion reasons of the known rows at `index` by another configuration.
 
     What was not DICOM, or has a failure, stays so.
     """
+    asked = known.select([*_HEADER_COLUMNS, "exclusion_reason", "failure_reason"])
     reasons: list[str | None] = []
-    for batch in rows.select([*_HEADER_COLUMNS, "exclusion_reason", "failure_reason"]).to_batches(
-        max_chunksize=BATCH_ROWS
-    ):
-        for row in batch.to_pylist():
+    for start in range(0, len(index), BATCH_ROWS):
+        for row in asked.take(pa.array(index[start : start + BATCH_ROWS])).to_pylist():
             reason, failure = row.pop("exclusion_reason"), row.pop("failure_reason")
             if reason != ExclusionReason.NOT_DICOM and failure is None:
                 row["image_type"] = row["image_type"] and tuple(row["image_type"])

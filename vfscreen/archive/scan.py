@@ -28,6 +28,9 @@ NOT_REACHED = "not_reached"
 
 _CHUNK_FILES = 64
 """Files a thread is given at a time: with fewer, handing them over costs more than reading."""
+_STRETCHES = 4096
+"""Slices of the known rows that one table is put together from; more of them cost more than a
+copy."""
 _DECISION = [
     "archive_path", "sop_instance_uid", "eligible", "exclusion_reason", "failure_reason",
     "eligibility_sha256",
@@ -116,9 +119,11 @@ def scan(
     progress(int(unchanged.sum()))
 
     fresh_files = list(compress(found, ~unchanged))
+    del found  # of a million files, 300 MB
+    fresh_count = len(fresh_files)
     fresh_rows = _read(fresh_files, config, stamp, result, progress, stop)
-    old_known_row = known_row[unchanged]
-    old_rows = known.select(_DECISION).take(pa.array(old_known_row))
+    old_known_row = np.sort(known_row[unchanged])
+    old_rows = _rows_at(known.select(_DECISION), old_known_row)
     lost = _lost(known, known_row, result)
     unseen = known.select(_DECISION).filter(pa.array(~_seen(known, known_row) & ~lost))
 
@@ -128,13 +133,12 @@ def scan(
     judged_as = pc.fill_null(old_rows["eligibility_sha256"], "")
     stale = manifest.numpy(pc.not_equal(judged_as, stamp.eligibility_sha256))
     old = _Part(old_rows, _held(old_rows)[:-1])
-    stale_rows = known.take(pa.array(old_known_row[stale]))
-    old.reasons[stale] = manifest.judged_again(stale_rows, eligibility)
+    old.reasons[stale] = manifest.judged_again(known, old_known_row[stale], eligibility)
     if fresh_rows.num_rows or lost.any() or stale.any():  # else last night's answer holds
         _settle_duplicates(fresh, old, _Part(unseen, _held(unseen)[:-1]))
 
     changed = stale | (old.reasons != manifest.objects(old_rows["exclusion_reason"].to_pylist()))
-    changed_rows = known.take(pa.array(old_known_row[changed]))
+    changed_rows = _rows_at(known, old_known_row[changed])
     result.new_rows = pa.concat_tables(
         [
             manifest.decided(fresh_rows, fresh.reasons, stamp),
@@ -145,7 +149,7 @@ def scan(
     result.vanished = int(lost.sum())
     for judged in (fresh, old):
         result.counts.update(manifest.states(judged.reasons, judged.rows["failure_reason"]))
-    if missed := len(fresh_files) - fresh_rows.num_rows:
+    if missed := fresh_count - fresh_rows.num_rows:
         result.counts[NOT_REACHED] = missed
     return result
 
@@ -196,6 +200,14 @@ def _compare(found: list[FoundFile], known: pa.Table) -> tuple[NDArray[np.int64]
     return row, (row >= 0) & same & reusable[row]
 
 
+def _rows_at(known: pa.Table, index: NDArray[np.int64]) -> pa.Table:
+    """Rows at ascending places; where these have few gaps, slices, which copy nothing."""
+    stretches = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
+    if len(stretches) > _STRETCHES:
+        return known.take(pa.array(index))
+    return pa.concat_tables([known.slice(at[0] if len(at) else 0, len(at)) for at in stretches])
+
+
 def _gone(rows: pa.Table) -> Bools:
     vanished = pc.equal(rows["exclusion_reason"], ExclusionReason.VANISHED.value)
     return manifest.numpy(pc.fill_null(vanished, False))
@@ -236,13 +248,18 @@ def _read(
     progress: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> pa.Table:
-    """Read and judge headers; rows in the order of `files`, fewer where the scan was stopped."""
+    """Read and judge headers; rows in the order of `files`, fewer where the scan was stopped.
+
+    `files` is emptied: what was found of a file goes as its row comes.
+    """
+    count = len(files)
 
     def describe_chunk(chunk: list[FoundFile]) -> list[Described]:
         return [describe(file, stamp.archive_root, config.eligibility) for file in chunk]
 
     tables, batch, done = [], list[Described](), 0
-    for described in _in_threads(describe_chunk, files, config.archive.scan_threads, stop):
+    chunks = _chunks(files)
+    for described in _in_threads(describe_chunk, chunks, config.archive.scan_threads, stop):
         batch += described
         done += len(described)
         result.read += sum(one.opened for one in described)
@@ -250,13 +267,13 @@ def _read(
         if len(batch) >= manifest.BATCH_ROWS:
             tables.append(manifest.table(batch, stamp))
             batch = []
-    result.complete = result.complete and done == len(files)
+    result.complete = result.complete and done == count
     return pa.concat_tables([*tables, manifest.table(batch, stamp)])
 
 
 def _in_threads(
     work: Callable[[list[FoundFile]], list[Described]],
-    files: list[FoundFile],
+    chunks: Iterator[list[FoundFile]],
     threads: int,
     stop: Callable[[], bool],
 ) -> Iterator[list[Described]]:
@@ -267,14 +284,23 @@ def _in_threads(
     """
     pending: deque[Future[list[Described]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="scan") as pool:
-        for start in range(0, len(files), _CHUNK_FILES):
+        for chunk in chunks:
             if stop():
                 break
-            pending.append(pool.submit(work, files[start : start + _CHUNK_FILES]))
+            pending.append(pool.submit(work, chunk))
             if len(pending) > 2 * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _chunks(files: list[FoundFile]) -> Iterator[list[FoundFile]]:
+    """A few files at a time, in their order, taken out of the list."""
+    files.reverse()
+    while files:
+        chunk = files[: -_CHUNK_FILES - 1 : -1]
+        del files[-_CHUNK_FILES:]
+        yield chunk
 
 
 class _Part:
