@@ -85,6 +85,11 @@ class DecodeConfig:
         "the codec itself; false: every pixel of every film",
         True,
     )
+    gpu: str = _key(
+        "8-bit JPEG, JPEG 2000 and HTJ2K on the GPU that also runs the network: `auto` where that "
+        "is measured to be faster, `on` or `off`; only with decode.reduced",
+        "auto",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,12 @@ class InferenceConfig:
     device: str = _key("`auto`, `cpu` or `cuda`", "auto")
     batch_size: int = _key("films a batch; 0 chooses by device", 0, low=0, high=4096)
     precision: str = _key("`auto`, `float32`, `bfloat16` or `float16`", "auto")
+    compile_from: int = _key(
+        "on a CPU, films a core to screen from which compiling the network pays within the run "
+        "(a C++ compiler is needed, else it runs as it is); 0: never",
+        6000,
+        low=0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The path of films through one run: decode, prepare, infer, save, one shard after another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from vfscreen.config import Config
 from vfscreen.errors import ArchiveError, FailureReason, Stage
 from vfscreen.jobs.canary import Canary, draw
 from vfscreen.jobs.flag import heads
+from vfscreen.jobs.gpu_route import gpu_syntaxes
 from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run
 from vfscreen.jobs.stopping import StopRequest
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vfscreen.imaging.tasks import DecodedFilm, DecodeTask
+    from vfscreen.imaging.tasks import DecodeTask, ReadyFilm
     from vfscreen.imaging.workers import DecodePool
     from vfscreen.jobs.lanes import Scored
     from vfscreen.model.checkpoint import CheckpointInfo
@@ -105,7 +106,7 @@ def screen_films(
 def pool_options(config: Config) -> dict[str, Any]:
     """What the decode pool takes of the configuration."""
     options = asdict(config.decode)
-    del options["reduced"]  # each task says for itself
+    del options["reduced"], options["gpu"]  # each task says for itself
     return options
 
 
@@ -164,9 +165,10 @@ class _Path:
         with run.timed("load"):
             from vfscreen.jobs.lanes import Lanes
 
-            predictor = run.predictor(info, config.inference)
+            predictor = run.predictor(info, config.inference, len(films))
             batch_size = config.inference.batch_size or predictor.batch_size
             self.lanes = Lanes(predictor, batch_size, pool.release, self.sample)
+            run.ledger.host["compiled"] = predictor.compiled
 
     def outcomes(self, stop: StopRequest) -> Iterator[Shard]:
         """Yields after each batch and each failure."""
@@ -181,12 +183,12 @@ class _Path:
                     self.pool.release(item)
                 else:
                     self.canary.not_comparable()
-            elif isinstance(item, DecodedFilm):
-                _count_decoded(self.run, item)
-                batch.append(item)
-            else:
+            elif isinstance(item, DecodeFailure):
                 lost = failure(film, self.info, Stage.DECODE, item.reason, item.message)
                 yield Shard(failures=[lost])
+            else:
+                _count_decoded(self.run, item)
+                batch.append(item)
             if len(batch) == self.lanes.batch_size:
                 yield from map(self._scored, self.lanes.submit(batch))
                 batch = []
@@ -199,7 +201,8 @@ class _Path:
     def _tasks(self) -> "Iterator[DecodeTask]":
         """Every film by the fast path, and those of the sample by the reference as well."""
         for task in tasks(self.films, self.info, self.mode):
-            yield task
+            coded = self.films[task.index].transfer_syntax_uid in self.on_gpu
+            yield replace(task, mode=type(task.mode)("codestream")) if coded else task
             if task.index in self.sample:
                 yield replace(task, mode=type(task.mode)("reference"))
 
@@ -208,6 +211,7 @@ class _Path:
         import numpy as np
 
         ledger = self.run.ledger
+        self.given_back.update(scored.given_back)
         for name, seconds, cpu_seconds in (
             ("prepare", scored.prepare_s, 0.0),
             ("infer", scored.infer_s, scored.infer_cpu_s),
@@ -238,13 +242,19 @@ class _Path:
         return done
 
 
-def _count_decoded(run: Run, film: "DecodedFilm") -> None:
-    """Add one film to the figures by stage, transfer syntax and route."""
+def _count_decoded(run: Run, film: "ReadyFilm") -> None:
+    """Add one film to the figures by stage, transfer syntax and route.
+
+    One that the GPU gives back is read twice, and counts twice.
+    """
+    from vfscreen.imaging.tasks import DecodedFilm
+
     read, decode = run.ledger.stage("read"), run.ledger.stage("decode")
     syntax = run.ledger.transfer_syntaxes.setdefault(film.transfer_syntax_uid, StageFigures())
     read.seconds += film.read_s
     read.bytes += film.read_bytes
-    decode.bytes += 2 * film.display.size
+    decoded = isinstance(film, DecodedFilm)
+    decode.bytes += 2 * (film.display.size if decoded else film.rows * film.columns)
     decode.seconds += film.decode_s
     decode.cpu_seconds += film.cpu_s
     syntax.seconds += film.read_s + film.decode_s

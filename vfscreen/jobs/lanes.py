@@ -3,7 +3,8 @@
 On a CPU each lane is one core's worth of work, preparation and network alike, since several batches
 on a core each outrun one batch on all of them as soon as decode workers share the cores: no lane
 waits for another inside a layer. On a GPU two lanes keep it busy: one prepares and copies on a
-stream of its own while the other computes.
+stream of its own while the other computes. Films that a GPU is to decode come as codestreams; those
+that its decoders do not answer as they should are given back, for the CPU.
 """
 
 import threading
@@ -14,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -22,10 +23,8 @@ import torch.utils.dlpack
 from numpy.typing import NDArray
 
 from vfscreen.imaging.dali import Preparer
+from vfscreen.imaging.tasks import CodedFilm, DecodedFilm, ReadyFilm
 from vfscreen.model.inference import Predictor
-
-if TYPE_CHECKING:
-    from vfscreen.imaging.tasks import DecodedFilm
 
 _GPU_LANES = 2
 
@@ -35,14 +34,16 @@ class Scored:
     """A batch that has been through the network.
 
     `logits` is float32 (films, findings); `kept` holds the network's input (1, S, S) of those
-    films that were asked for, by their index. `infer_cpu_s` are seconds of the lane's processor
-    (DALI prepares in a thread of its own).
+    films that were asked for, by their index. `given_back` are the indexes of films that the GPU
+    could not decode; they are in none of the others. `infer_cpu_s` are seconds of the lane's
+    processor (DALI prepares in a thread of its own).
     """
 
     indexes: list[int]
     routes: list[str]
     logits: NDArray[np.float32]
     kept: dict[int, NDArray[np.float32]] = field(repr=False)
+    given_back: list[int]
     prepare_s: float
     infer_s: float
     infer_cpu_s: float
@@ -61,17 +62,22 @@ class Lanes:
         Given each film as soon as it is prepared.
     keep : collection of int
         Indexes of films whose prepared pixels are wanted.
+    codestreams : bool
+        Films may come coded, to be decoded on the predictor's device.
     """
 
     def __init__(
         self,
         predictor: Predictor,
         batch_size: int,
-        release: "Callable[[DecodedFilm], None]",
+        release: Callable[[ReadyFilm], None],
         keep: Collection[int] = (),
+        *,
+        codestreams: bool = False,
     ) -> None:
         self.batch_size = batch_size
         self._predictor, self._release, self._keep = predictor, release, keep
+        self._codestreams = codestreams
         self._on_gpu = predictor.device.type == "cuda"
         self.count = _GPU_LANES if self._on_gpu else predictor.lanes
         self._own = threading.local()
@@ -93,7 +99,7 @@ class Lanes:
     ) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def submit(self, batch: "list[DecodedFilm]") -> Iterator[Scored]:
+    def submit(self, batch: list[ReadyFilm]) -> Iterator[Scored]:
         """Take a batch; yields what is done by now, and waits while every lane has one waiting."""
         self._pending.append(self._executor.submit(self._score, batch))
         while self._pending and (len(self._pending) > 2 * self.count or self._pending[0].done()):
@@ -110,21 +116,25 @@ class Lanes:
             torch.set_num_threads(1)
         device = str(self._predictor.device)
         spec = self._predictor.info.preprocessing
-        self._own.preparer = Preparer(
-            spec, self.batch_size, device, threads=None if self._on_gpu else 1
-        )
+        threads = None if self._on_gpu else 1
+        self._own.preparer = Preparer(spec, self.batch_size, device, threads=threads)
+        if self._codestreams:
+            from vfscreen.imaging.gpu_decode import CodestreamDecoder
+
+            self._own.decoder = CodestreamDecoder(device)
+            self._own.device_preparer = Preparer(
+                spec, self.batch_size, device, threads=threads, on_device=self._on_gpu
+            )
+        self._predictor.warm_up()
         self._own.stream = cast(Any, torch.cuda.Stream)(device) if self._on_gpu else None
 
-    def _score(self, batch: "list[DecodedFilm]") -> Scored:
+    def _score(self, batch: list[ReadyFilm]) -> Scored:
         stream: AbstractContextManager[Any] = nullcontext()
         if self._on_gpu:
             stream = torch.cuda.stream(self._own.stream)
         began = time.monotonic()
         with stream:
-            prepared = self._own.preparer.prepare(
-                [film.display for film in batch], [film.region for film in batch]
-            )
-            pixels = torch.utils.dlpack.from_dlpack(prepared)
+            films, pixels, given_back = self._prepare(batch)
             for film in batch:
                 self._release(film)
             between = time.monotonic(), time.thread_time()
@@ -132,15 +142,39 @@ class Lanes:
         ended = time.monotonic(), time.thread_time()
         kept = {
             film.index: pixels[place].cpu().numpy().copy()
-            for place, film in enumerate(batch)
+            for place, film in enumerate(films)
             if film.index in self._keep
         }
         return Scored(
-            indexes=[film.index for film in batch],
-            routes=[film.route for film in batch],
+            indexes=[film.index for film in films],
+            routes=[film.route for film in films],
             logits=logits,
             kept=kept,
+            given_back=given_back,
             prepare_s=between[0] - began,
             infer_s=ended[0] - between[0],
             infer_cpu_s=ended[1] - between[1],
         )
+
+    def _prepare(self, batch: list[ReadyFilm]) -> tuple[list[ReadyFilm], torch.Tensor, list[int]]:
+        """The films that could be decoded, the network's input of each, and the others' indexes."""
+        decoded = [film for film in batch if isinstance(film, DecodedFilm)]
+        coded = [film for film in batch if isinstance(film, CodedFilm)]
+        films: list[ReadyFilm] = [*decoded]
+        parts, given_back = [], []
+        if decoded:
+            prepared = self._own.preparer.prepare(
+                [film.display for film in decoded], [film.region for film in decoded]
+            )
+            parts.append(torch.utils.dlpack.from_dlpack(prepared))
+        if coded:
+            shown = dict(zip(coded, self._own.decoder.decode(coded), strict=True))
+            given_back = [film.index for film in coded if shown[film] is None]
+            films += (whole := [film for film in coded if shown[film] is not None])
+            if whole:
+                prepared = self._own.device_preparer.prepare([shown[film] for film in whole])
+                parts.append(torch.utils.dlpack.from_dlpack(prepared))
+        if len(parts) == 1:
+            return films, parts[0], given_back
+        size = self._predictor.info.preprocessing.input_size_px
+        return films, torch.cat(parts or [torch.empty(0, 1, size, size)]), given_back

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,12 +49,17 @@ class Run:
         """Sortable by time."""
         return self.ledger.run_id
 
-    def predictor(self, info: "CheckpointInfo", config: InferenceConfig) -> "Predictor":
-        """The network of a checkpoint, loaded once a run."""
+    def predictor(
+        self, info: "CheckpointInfo", config: InferenceConfig, films: int = 0
+    ) -> "Predictor":
+        """The network of a checkpoint, loaded once a run; `films` says how much it has to do."""
         from vfscreen.model.inference import Predictor
 
         if info.checkpoint_sha256 not in self.predictors:
-            loaded = Predictor(info, device=config.device, precision=config.precision)
+            compiled = films >= config.compile_from * len(os.sched_getaffinity(0)) > 0
+            loaded = Predictor(
+                info, device=config.device, precision=config.precision, compiled=compiled
+            )
             self.ledger.host["inference"] = f"{loaded.device}, {loaded.precision}"
             self.predictors[info.checkpoint_sha256] = loaded
         return self.predictors[info.checkpoint_sha256]

@@ -6,9 +6,11 @@ a probability depends neither on how many films came with it nor on their order.
 """
 
 import copy
+import logging
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from vfscreen.errors import UsageError
 from vfscreen.model.checkpoint import CheckpointInfo, load_weights
 from vfscreen.model.network import FilmClassifier
+
+log = logging.getLogger("vfscreen")
 
 _PRECISIONS = {
     "float32": torch.float32,
@@ -57,7 +61,12 @@ class Predictor:
     """
 
     def __init__(
-        self, info: CheckpointInfo, *, device: str = "auto", precision: str = "auto"
+        self,
+        info: CheckpointInfo,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        compiled: bool = False,
     ) -> None:
         """Load the network.
 
@@ -69,6 +78,8 @@ class Predictor:
             `auto`, `cpu` or `cuda`.
         precision : str
             `auto`, or the name of one.
+        compiled : bool
+            Compile the network for this CPU at `warm_up`; on a GPU it never limits a run.
 
         Raises
         ------
@@ -85,7 +96,33 @@ class Predictor:
         self._fixed = self.batch_size = max(1, round(_FIXED[self.device.type] / area))
         self.lanes = len(os.sched_getaffinity(0))
         self._model = load_weights(info)
-        self._fast = _fused(self._model, self.device, _PRECISIONS[self.precision])
+        self._dtype = _PRECISIONS[self.precision]
+        self._fast: nn.Module = _fused(self._model, self.device, self._dtype)
+        self._eager = self._fast
+        if compiled and self.device.type == "cpu":
+            # Freezing is what pays: constants folded, weights packed, activations fused.
+            self._fast = cast(nn.Module, torch.compile(self._eager, options={"freezing": True}))
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network runs compiled."""
+        return self._fast is not self._eager
+
+    def warm_up(self) -> None:
+        """Run an empty batch, in the thread that will call `logits`: kernels are chosen by it.
+
+        Where there is no C++ compiler, a network that was to be compiled runs as it is.
+        """
+        size = self.info.preprocessing.input_size_px
+        empty, model = torch.zeros(1, 1, size, size), self._fast
+        try:
+            self._run(model, self._dtype, empty)
+        except Exception as error:  # whatever a compiler may say
+            if model is self._eager:
+                raise
+            log.warning("the network is not compiled: %s", type(error).__name__)
+            self._fast = self._eager
+            self._run(self._fast, self._dtype, empty)
 
     @cached_property
     def reference(self) -> FilmClassifier:
@@ -113,16 +150,16 @@ class Predictor:
         size = self.info.preprocessing.input_size_px
         if batch.dim() != 4 or batch.shape[1:] != (1, size, size):
             raise ValueError(f"films are (N, 1, {size}, {size}), not {tuple(batch.shape)}")
-        logits = self._run(self._fast, batch)
+        logits = self._run(self._fast, self._dtype, batch)
         overflown = np.flatnonzero(~np.isfinite(logits).all(1))
         if len(overflown) and self.precision != "float32":
             # float16 ends at 65504: a network may pass it where float32 does not.
-            logits[overflown] = self._run(self._exact, batch[torch.from_numpy(overflown)])
+            again = batch[torch.from_numpy(overflown)]
+            logits[overflown] = self._run(self._exact, torch.float32, again)
         return logits
 
     @torch.inference_mode()
-    def _run(self, model: FilmClassifier, batch: Tensor) -> NDArray[np.float32]:
-        dtype = next(model.backbone.layer1.parameters()).dtype
+    def _run(self, model: nn.Module, dtype: torch.dtype, batch: Tensor) -> NDArray[np.float32]:
         parts = []
         for films in batch.split(self._fixed):  # type: ignore[no-untyped-call]
             count = len(films)
