@@ -7,6 +7,7 @@ ledger, no writing. CPU time is what is counted, so that a neighbour does not co
 
 import argparse
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -48,8 +49,11 @@ class Stages:
                 spent[stage] += s
         films = np.concatenate(prepared)
         self._infer(films[: self.batch_size])
-        spent["infer"], _ = _timed(lambda: self._infer(films))
-        return {stage: s / len(paths) for stage, s in spent.items()}
+        # Whole batches: the network's batches are of one size, a last one would be padded.
+        whole = math.ceil(len(films) / self.batch_size) * self.batch_size
+        films = np.resize(films, (whole, *films.shape[1:]))
+        infer_s, _ = _timed(lambda: self._infer(films))
+        return {stage: s / len(paths) for stage, s in spent.items()} | {"infer": infer_s / whole}
 
     def _through_decoding(self, paths: Sequence[Path]) -> tuple[Any, dict[str, float]]:
         from vfscreen.imaging.decode import decode_film
@@ -87,7 +91,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--archives", required=True)
     parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--films", type=int, default=16)
+    parser.add_argument("--films", type=int, default=18)
     parser.add_argument("--core", type=int, default=None, help="the core to stay on")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -54,7 +54,7 @@ class Plan:
     sizes_px: tuple[int, ...]
     systems: tuple[str, ...] = tuple(MODULES)
     archives: tuple[str, ...] = (*SYNTAXES, MIXED)
-    floor_films: int = 16
+    floor_films: int = 18
     side_px: int = 2400
 
 
