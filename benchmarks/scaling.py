@@ -142,6 +142,8 @@ def sentence(night: dict[str, Any]) -> str:
 def growth(result: dict[str, Any]) -> str:
     """The smallest archive against the largest, in one sentence."""
     firsts = [size["nights"][0] for size in result["sizes"]]
+    if len(firsts) < 2:
+        return f"{firsts[0]['films']:,} films: {sentence(firsts[0])}."
     small, large = firsts[0], firsts[-1]
     times = large["films"] / small["films"]
     return (
