@@ -71,6 +71,22 @@ def print_stages(ledger: "Ledger") -> None:
         )
 
 
+def print_syntaxes(ledger: "Ledger") -> None:
+    """What films of each transfer syntax cost to read and decode, the dearest first."""
+    from pydicom.uid import UID
+
+    by_cost = sorted(ledger.transfer_syntaxes.items(), key=lambda item: -item[1].cpu_seconds)
+    rows = [
+        [
+            UID(uid).name, s.films, round(s.bytes / 1e6), round(s.cpu_seconds, 2),
+            round(1000 * s.cpu_seconds / s.films, 1),
+        ]
+        for uid, s in by_cost
+        if s.films
+    ]  # fmt: skip
+    print_table(["transfer syntax", "films", "MB read", "busy", "busy ms/film"], rows)
+
+
 def print_flag(ledger: "Ledger") -> None:
     """What moved on the list."""
     if ledger.reports:
@@ -148,6 +164,11 @@ def print_status(status: "StatusOfResults") -> None:
         typer.echo("Nothing has been run in this results folder yet.")
         return
     print_table(columns, rows)
+    screening = next((ledger for ledger in status.ledgers if ledger.transfer_syntaxes), None)
+    if screening is not None:
+        typer.echo(f"Where the time of {screening.run_id} went:")
+        print_stages(screening)
+        print_syntaxes(screening)
     if status.failures.num_rows:
         print_rows(status.failures, "table")
     if status.failed_files is not None:
