@@ -6,7 +6,7 @@ the pipeline and lose its batch.
 
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from nvidia.dali.pipeline import pipeline_def
 
 from vfscreen.imaging.values import DISPLAY_MAX
 from vfscreen.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Reading the films is bound by memory: beyond this, threads are better left to the decoders.
 _MAX_THREADS = 8
@@ -40,6 +43,8 @@ class Preparer:
         `cpu`, `cuda` or `cuda:N`.
     threads : int, optional
         DALI's own; left out: as many as there are cores, at most eight.
+    on_device : bool
+        Films come as tensors that lie on the GPU already.
 
     Notes
     -----
@@ -53,6 +58,7 @@ class Preparer:
         device: str = "cpu",
         *,
         threads: int | None = None,
+        on_device: bool = False,
     ) -> None:
         kind, _, number = device.partition(":")
         if kind not in ("cpu", "cuda"):
@@ -62,6 +68,7 @@ class Preparer:
         self._pipeline: Any = cast(Any, _pipeline)(
             spec,
             on_gpu=kind == "cuda",
+            on_device=on_device,
             batch_size=batch_size,
             num_threads=threads or min(_MAX_THREADS, len(os.sched_getaffinity(0))),
             device_id=int(number or 0) if kind == "cuda" else None,
@@ -72,15 +79,16 @@ class Preparer:
 
     def prepare(
         self,
-        displays: Sequence[NDArray[np.uint16]],
+        displays: "Sequence[NDArray[np.uint16]] | Sequence[Tensor]",
         regions: Sequence[tuple[float, float, float, float]] | None = None,
     ) -> DlpackTensor:
         """Prepare a batch.
 
         Parameters
         ----------
-        displays : sequence of uint16 arrays, shape (rows, columns) each
-            Display values; not copied, and not needed any more afterwards.
+        displays : sequence of uint16 arrays or tensors, shape (rows, columns) each
+            Display values; not copied, and not needed any more afterwards. Tensors of a GPU are
+            to be complete.
         regions : sequence of (top, left, bottom, right), optional
             Where each film lies in its array, in pixels; may reach past its edges, which are then
             repeated. Left out: films fill their arrays.
@@ -105,7 +113,7 @@ class Preparer:
 
 
 @pipeline_def
-def _pipeline(spec: Preprocessing, *, on_gpu: bool) -> Any:
+def _pipeline(spec: Preprocessing, *, on_gpu: bool, on_device: bool) -> Any:
     """The graph: the same operators in the same order on either device."""
     films: Any = fn.external_source(
         name="films",
@@ -113,13 +121,13 @@ def _pipeline(spec: Preprocessing, *, on_gpu: bool) -> Any:
         dtype=types.DALIDataType.UINT16,
         ndim=3,
         layout="HWC",
-        device="cpu",
+        device="gpu" if on_device else "cpu",
     )
     starts, ends = (
         fn.external_source(name=name, dtype=types.DALIDataType.FLOAT, ndim=1, device="cpu")
         for name in ("starts", "ends")
     )
-    if on_gpu:
+    if on_gpu and not on_device:
         films = films.gpu()
     size = spec.input_size_px
     small: Any = fn.resize(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ class DecodeMode(StrEnum):
     """By the fastest route, every pixel."""
     REFERENCE = "reference"
     """By the plain reference, to hold the others against."""
+    CODESTREAM = "codestream"
+    """Handed over undecoded where a GPU may decode it; as `REDUCED` where it may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,34 @@ class DecodedFilm:
 
 
 @dataclass(frozen=True, slots=True)
+class CodedFilm:
+    """A film that was read and checked and is still to be decoded, by `gpu_decode`.
+
+    `codestream` is uint8 (bytes,), whole and agreeing with the header; `table` uint16
+    (2 ** bits,) holds the display value of each stored one. Both lie on shared memory, read-only,
+    until `DecodePool.release`. The codestream decodes to `coded_rows` x `columns` stored values;
+    `rows` of them are the film, and what follows tells whether a JPEG's data was whole.
+    """
+
+    index: int
+    mode: DecodeMode
+    codestream: NDArray[np.uint8] = field(repr=False)
+    table: NDArray[np.uint16] = field(repr=False)
+    ticket: int
+    rows: int
+    columns: int
+    coded_rows: int
+    precision_bits: int
+    route: str
+    transfer_syntax_uid: str
+    read_bytes: int
+    read_s: float
+    decode_s: float
+    cpu_s: float
+    voi_rule: str
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeFailure:
     """A film that could not be decoded, and why; the message identifies nobody."""
 
@@ -70,3 +101,22 @@ class DecodeFailure:
     reason: FailureReason
     message: str
     transfer_syntax_uid: str | None
+
+
+ReadyFilm = DecodedFilm | CodedFilm
+
+
+def coded_film(
+    index: int,
+    mode: DecodeMode,
+    words: NDArray[np.uint16],
+    ticket: int,
+    *,
+    table_entries: int,
+    codestream_bytes: int,
+    **fields: Any,
+) -> CodedFilm:
+    """A film as `codestreams.hand_over` left it in memory: uint16 (1, words), table first."""
+    table, data = words[0, :table_entries], words[0, table_entries:]
+    codestream = data.view(np.uint8)[:codestream_bytes]
+    return CodedFilm(index, mode, codestream, table, ticket, **fields)

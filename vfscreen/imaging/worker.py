@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,7 +26,7 @@ from pydicom import config as pydicom_config
 
 from vfscreen.errors import FailureReason
 from vfscreen.imaging.arena import map_film
-from vfscreen.imaging.decode import decode_film
+from vfscreen.imaging.decode import Film, decode_film
 from vfscreen.imaging.failure import FilmError
 from vfscreen.imaging.frames import DecodeLimits
 from vfscreen.imaging.tasks import DecodeMode
@@ -106,15 +107,26 @@ def _answer(task: dict[str, Any], memory_fd: int, limits: DecodeLimits) -> dict[
         return map_film(memory_fd, task["offset"], shape, writable=True)
 
     mode = DecodeMode(task["mode"])
+    path, spec = os.fsencode(task["path"]), Preprocessing(**task["preprocessing"])
+    decode: Callable[..., Film]
     if mode is DecodeMode.REFERENCE:
         # Other decoders, which a worker that decodes only needs for one film in a thousand.
         from vfscreen.imaging.reference import decode_reference as decode
     else:
-        decode = partial(decode_film, reduced=mode is DecodeMode.REDUCED)
+        decode = partial(decode_film, reduced=mode is not DecodeMode.FULL)
     try:
+        if mode is DecodeMode.CODESTREAM:
+            from vfscreen.imaging.codestreams import hand_over
+
+            coded = hand_over(path, spec, limits, task["expected_size_bytes"], allocate)
+            if coded is not None:
+                return coded | {
+                    "decode_s": time.perf_counter() - started - coded["read_s"],
+                    "cpu_s": time.process_time() - cpu_started,
+                }
         film = decode(
-            os.fsencode(task["path"]),
-            Preprocessing(**task["preprocessing"]),
+            path,
+            spec,
             limits,
             expected_size_bytes=task["expected_size_bytes"],
             allocate=allocate,

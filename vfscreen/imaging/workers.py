@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from vfscreen.errors import FailureReason
 from vfscreen.imaging.arena import Arena
-from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeTask
+from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeTask, ReadyFilm, coded_film
 from vfscreen.imaging.worker_process import how_it_ended, start_worker
 
 # Reserved for a film whose size nobody told; a worker that finds it larger says so and is asked
@@ -40,7 +40,7 @@ class _Job:
     """One call of `decode`."""
 
     tasks: Iterator[DecodeTask]
-    results: "queue.SimpleQueue[DecodedFilm | DecodeFailure | BaseException | None]" = field(
+    results: "queue.SimpleQueue[ReadyFilm | DecodeFailure | BaseException | None]" = field(
         default_factory=queue.SimpleQueue
     )
     again: deque[DecodeTask] = field(default_factory=deque)
@@ -143,7 +143,7 @@ class DecodePool:
 
     def decode(
         self, tasks: Iterable[DecodeTask], stop: Callable[[], bool] | None = None
-    ) -> Iterator[DecodedFilm | DecodeFailure]:
+    ) -> Iterator[ReadyFilm | DecodeFailure]:
         """Decode films, in order of completion.
 
         Parameters
@@ -156,8 +156,9 @@ class DecodePool:
 
         Yields
         ------
-        DecodedFilm or DecodeFailure
-            One a task. Every film is to be given back by `release`.
+        DecodedFilm, CodedFilm or DecodeFailure
+            One a task, coded only in `DecodeMode.CODESTREAM`. Every film is to be given back by
+            `release`.
         """
         if self._job is not None:
             raise RuntimeError("one decode at a time")
@@ -177,8 +178,8 @@ class DecodePool:
             self._retired_jobs.append(job)
             self._wake()
 
-    def release(self, film: DecodedFilm) -> None:
-        """Give a film's memory back; its `display` must not be read any more."""
+    def release(self, film: ReadyFilm) -> None:
+        """Give a film's memory back; its arrays must not be read any more."""
         self._released.append(film.ticket)
         self._wake()
 
@@ -189,7 +190,7 @@ class DecodePool:
 
     def _next(
         self, job: _Job, stop: Callable[[], bool] | None
-    ) -> DecodedFilm | DecodeFailure | BaseException | None:
+    ) -> ReadyFilm | DecodeFailure | BaseException | None:
         while not (stop is not None and stop()):
             try:
                 return job.results.get_nowait() if job.results.qsize() else self._wait(job)
@@ -198,7 +199,7 @@ class DecodePool:
                     raise RuntimeError("the decode pool is closed") from None
         return None
 
-    def _wait(self, job: _Job) -> DecodedFilm | DecodeFailure | BaseException | None:
+    def _wait(self, job: _Job) -> ReadyFilm | DecodeFailure | BaseException | None:
         job.consumer_waits = True
         self._wake()
         try:
@@ -241,7 +242,7 @@ class DecodePool:
             job = self._retired_jobs.popleft()
             while job.results.qsize():
                 item = job.results.get_nowait()
-                if isinstance(item, DecodedFilm):
+                if isinstance(item, ReadyFilm):
                     self._arena.free(item.ticket)
         for worker in list(self._dying):
             # Until a worker is surely dead it could still write into its extents.
@@ -343,8 +344,9 @@ class DecodePool:
         else:
             rows, columns = answer.pop("shape")
             self._arena.shrink(ticket, 2 * rows * columns)
-            display = self._arena.view(ticket, (rows, columns))
-            job.results.put(DecodedFilm(task.index, task.mode, display, ticket, **answer))
+            words = self._arena.view(ticket, (rows, columns))
+            ready = coded_film if "coded_rows" in answer else DecodedFilm
+            job.results.put(ready(task.index, task.mode, words, ticket, **answer))
 
     def _expire(self) -> None:
         now = time.monotonic()

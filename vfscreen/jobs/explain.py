@@ -118,7 +118,7 @@ def render(
     import torch.utils.dlpack
 
     from vfscreen.imaging.dali import Preparer
-    from vfscreen.imaging.tasks import DecodedFilm
+    from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure
     from vfscreen.imaging.workers import DecodePool
     from vfscreen.jobs.films import pool_options, tasks
     from vfscreen.model.heatmap import heatmaps, peak
@@ -135,10 +135,11 @@ def render(
         preparer = Preparer(info.preprocessing, 1, str(predictor.device))
         for item in items:
             show()
-            if not isinstance(item, DecodedFilm):
+            if isinstance(item, DecodeFailure):
                 film = films[item.index]
                 failures.append(failure(film, info, Stage.EXPLAIN, item.reason, item.message))
                 continue
+            assert isinstance(item, DecodedFilm)  # codestreams come only where they are asked for
             row = rows[item.index]
             pixels = torch.utils.dlpack.from_dlpack(preparer.prepare([item.display], [item.region]))
             heat = heatmaps(predictor, pixels, row["finding"])[0]

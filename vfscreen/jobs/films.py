@@ -167,15 +167,28 @@ class _Path:
 
             predictor = run.predictor(info, config.inference, len(films))
             batch_size = config.inference.batch_size or predictor.batch_size
-            self.lanes = Lanes(predictor, batch_size, pool.release, self.sample)
+            self.on_gpu = gpu_syntaxes(
+                run, films, lambda some: tasks(some, info), config.decode, pool, predictor.device
+            )
+            self.lanes = Lanes(
+                predictor, batch_size, pool.release, self.sample, codestreams=bool(self.on_gpu)
+            )
             run.ledger.host["compiled"] = predictor.compiled
+        self.given_back: set[int] = set()
 
     def outcomes(self, stop: StopRequest) -> Iterator[Shard]:
         """Yields after each batch and each failure."""
-        from vfscreen.imaging.tasks import DecodedFilm, DecodeMode
+        yield from self._through(self._tasks(), stop)
+        if self.given_back and not stop():
+            # The GPU's decoders did not answer as they should: the CPU's say what is wrong, if so.
+            every = tasks(self.films, self.info)
+            yield from self._through((t for t in every if t.index in self.given_back), stop)
 
-        batch: list[DecodedFilm] = []
-        for item in self.pool.decode(self._tasks(), stop):
+    def _through(self, films: "Iterable[DecodeTask]", stop: StopRequest) -> Iterator[Shard]:
+        from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeMode
+
+        batch: list[ReadyFilm] = []
+        for item in self.pool.decode(films, stop):
             film = self.films[item.index]
             if item.mode is DecodeMode.REFERENCE:
                 if isinstance(item, DecodedFilm):
@@ -253,8 +266,8 @@ def _count_decoded(run: Run, film: "ReadyFilm") -> None:
     syntax = run.ledger.transfer_syntaxes.setdefault(film.transfer_syntax_uid, StageFigures())
     read.seconds += film.read_s
     read.bytes += film.read_bytes
-    decoded = isinstance(film, DecodedFilm)
-    decode.bytes += 2 * (film.display.size if decoded else film.rows * film.columns)
+    pixels = film.display.size if isinstance(film, DecodedFilm) else film.rows * film.columns
+    decode.bytes += 2 * pixels
     decode.seconds += film.decode_s
     decode.cpu_seconds += film.cpu_s
     syntax.seconds += film.read_s + film.decode_s

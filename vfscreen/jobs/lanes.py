@@ -168,11 +168,11 @@ class Lanes:
             )
             parts.append(torch.utils.dlpack.from_dlpack(prepared))
         if coded:
-            shown = dict(zip(coded, self._own.decoder.decode(coded), strict=True))
-            given_back = [film.index for film in coded if shown[film] is None]
-            films += (whole := [film for film in coded if shown[film] is not None])
-            if whole:
-                prepared = self._own.device_preparer.prepare([shown[film] for film in whole])
+            answers = list(zip(coded, self._own.decoder.decode(coded), strict=True))
+            given_back = [film.index for film, shown in answers if shown is None]
+            films += [film for film, shown in answers if shown is not None]
+            if displays := [shown for _, shown in answers if shown is not None]:
+                prepared = self._own.device_preparer.prepare(displays)
                 parts.append(torch.utils.dlpack.from_dlpack(prepared))
         if len(parts) == 1:
             return films, parts[0], given_back
