@@ -335,6 +335,11 @@ def _grid(
     if options.resume:
         result = json.loads(options.resume.read_text())
         result["measured_s_before"] = result.get("measured_s", 0.0)
+        now = machine.describe(BASELINE_PYTHON)
+        # A reader must be able to see what was measured by which state of the code.
+        result.setdefault("resumed", []).append(
+            {"cells_before": len(result["cells"]), "commit": now["commit"]}
+        )
         return Grid(plan, made, found, options.resume, result)
     here = machine.describe(BASELINE_PYTHON)
     precision = machine.precision()
