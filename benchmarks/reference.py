@@ -59,8 +59,8 @@ def complete(corpus: Corpus, archives: list[str], checkpoint: str) -> None:
             with torch.inference_mode():
                 found = torch.sigmoid(model(torch.from_numpy(films)))[:, 0].tolist()
             answers |= dict(zip(missing[start : start + CHUNK], found, strict=True))
+            file.write_text(json.dumps(answers, indent=1))
             bar.update(len(films))
-    file.write_text(json.dumps(answers, indent=1))
 
 
 def _prepared(path: Path, *, spec: Any) -> Any:
