@@ -8,17 +8,24 @@ from typing import Any
 import dicom_films as films
 import numpy as np
 import pytest
+import torch
 from dicom_films import anatomy, film, write
 from numpy.typing import NDArray
 
+from vfscreen.config import load as load_config
 from vfscreen.imaging.codestreams import GPU_SYNTAXES, ROUTE
+from vfscreen.imaging.dali import Preparer
 from vfscreen.imaging.decode import decode_film
+from vfscreen.imaging.gpu_decode import CodestreamDecoder, show
 from vfscreen.imaging.tasks import CodedFilm, DecodedFilm, DecodeFailure, DecodeMode, DecodeTask
 from vfscreen.imaging.workers import DecodePool
+from vfscreen.jobs.gpu_route import Paces, measure
+from vfscreen.jobs.lanes import Lanes
+from vfscreen.jobs.screen import ScreenRequest, run_screen
+from vfscreen.jobs.stopping import StopRequest
+from vfscreen.model.checkpoint import read_info
+from vfscreen.model.inference import Predictor
 from vfscreen.preprocessing import Preprocessing
-
-torch = pytest.importorskip("torch")
-from vfscreen.imaging.gpu_decode import CodestreamDecoder, show  # noqa: E402
 
 SPEC = Preprocessing()
 WINDOW = {"WindowCenter": 2000, "WindowWidth": 3000}
@@ -222,3 +229,82 @@ def test_all_of_16_bits() -> None:
     table = torch.from_numpy(stored.ravel()[::-1].copy().view(np.int16))
     shown = show(torch.from_numpy(stored), table, 256, 16)
     assert np.array_equal(values(shown), 65535 - stored)
+
+
+def test_a_lane_takes_coded_and_decoded_films_and_gives_back_what_it_must(
+    pool: DecodePool, tmp_path: Path
+) -> None:
+    """The network sees of a codestream what it sees of its full decode."""
+    constant = film(np.full((64, 64), 7, np.uint16), films.JPEG_2000_LOSSLESS, **WINDOW)
+    mixed = [
+        film(anatomy(500, 400, seed=1), films.JPEG_2000_LOSSLESS, **WINDOW),
+        film(anatomy(500, 400, seed=2), films.EXPLICIT, **WINDOW),
+        constant,
+        film(anatomy(300, 600, seed=3), films.HTJ2K_LOSSLESS, **WINDOW),
+    ]
+    paths = [write(dataset, tmp_path / f"{i}") for i, dataset in enumerate(mixed)]
+    info = read_info("demo")
+    predictor = Predictor(info, device="cpu", precision="float32")
+    released: list[int] = []
+
+    def release(item: Any) -> None:
+        released.append(item.index)
+        pool.release(item)
+
+    with Lanes(predictor, 4, release, range(4), codestreams=True) as lanes:
+        batches = [handed_over(pool, *paths), handed_over(pool, paths[2])]
+        scored = [done for batch in batches for done in lanes.submit(batch)]
+        scored += lanes.finish()
+    first, second = scored
+    assert first.indexes == [1, 0, 3] and first.given_back == [2]
+    assert first.routes == ["numpy", ROUTE, ROUTE]
+    assert second.indexes == [] and second.given_back == [0] and second.logits.shape[0] == 0
+    assert sorted(released) == [0, 0, 1, 2, 3]
+    preparer = Preparer(info.preprocessing, 1)
+    for index in (0, 1, 3):
+        whole = decode_film(paths[index], info.preprocessing).display
+        expected = np.from_dlpack(preparer.prepare([whole]))
+        assert np.array_equal(first.kept[index], expected[0])
+
+
+def test_films_are_measured_both_ways_and_released(
+    decoder: CodestreamDecoder, tmp_path: Path
+) -> None:
+    path = write(film(anatomy(), films.JPEG_2000_LOSSLESS, **WINDOW), tmp_path / "film")
+    none = write(film(anatomy(), films.JPEG_2000_LOSSLESS), tmp_path / "percentile")
+    with DecodePool(workers=1) as pool:
+        paces = measure([DecodeTask(i, path, SPEC) for i in range(5)], pool, decoder, 2)
+        assert paces is not None and paces.cpu_ms > 0 and paces.gpu_ms > 0
+        assert measure([DecodeTask(0, none, SPEC)], pool, decoder, 2) is None
+        assert handed_over(pool) == [] and pool._arena.in_use_bytes == 0
+
+
+def test_the_faster_way_wins() -> None:
+    assert Paces(cpu_ms=2.0, gpu_ms=1.9).gpu_wins
+    assert not Paces(cpu_ms=2.0, gpu_ms=2.0).gpu_wins
+
+
+def test_a_run_ends_with_every_film_in_one_state(
+    phantom: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole night with films handed over, of which the decoder does not answer every third."""
+    asked = []
+    decode = CodestreamDecoder.decode
+
+    def forgetful(self: CodestreamDecoder, batch: Any) -> Any:
+        asked.extend(batch)
+        answers = decode(self, batch)
+        return [
+            None if item.index % 3 == 0 else shown
+            for item, shown in zip(batch, answers, strict=True)
+        ]
+
+    monkeypatch.setattr(CodestreamDecoder, "decode", forgetful)
+    monkeypatch.setattr("vfscreen.jobs.films.gpu_syntaxes", lambda *_: GPU_SYNTAXES)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(site / "config"))
+    request = ScreenRequest(phantom / "archive", site / "results", "demo")
+    ledger = run_screen(request, load_config(site / "vfscreen.toml"), StopRequest()).ledger
+    assert ledger.balance() is None and ledger.not_reached == 0 and ledger.screened > 20
+    assert ledger.canary.compared and not ledger.canary.beyond_bound
+    assert any(item.index % 3 == 0 for item in asked)
+    assert ledger.decode_routes[ROUTE] == len(asked)

@@ -171,8 +171,11 @@ class Lanes:
             answers = list(zip(coded, self._own.decoder.decode(coded), strict=True))
             given_back = [film.index for film, shown in answers if shown is None]
             films += [film for film, shown in answers if shown is not None]
-            if displays := [shown for _, shown in answers if shown is not None]:
-                prepared = self._own.device_preparer.prepare(displays)
+            displays = [shown for _, shown in answers if shown is not None]
+            if displays:
+                # DALI asks for a CUDA stream wherever it sees a tensor of torch.
+                given = displays if self._on_gpu else [shown.numpy() for shown in displays]
+                prepared = self._own.device_preparer.prepare(given)
                 parts.append(torch.utils.dlpack.from_dlpack(prepared))
         if len(parts) == 1:
             return films, parts[0], given_back
