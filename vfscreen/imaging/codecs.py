@@ -27,13 +27,15 @@ from vfscreen.imaging.failure import FilmError
 from vfscreen.imaging.frames import JPEG2000, JPEG_PROCESSES, NATIVE, RLE, FramePlan
 
 _CORRUPT = FailureReason.CORRUPT_CODESTREAM
+_TOO_COARSE_BITS = 9
 _MAX_JPEG_ROWS = 65500  # libjpeg's JPEG_MAX_DIMENSION
 # Image data that decodes to anything but filling; no byte of it is FF.
 _JUNK = bytes(17 * n % 251 for n in range(1000))
 # What imagecodecs raises: its own errors are RuntimeErrors, and ValueErrors over the arguments.
-# What Pillow raises: OSErrors over the data, SyntaxErrors over its beginning.
+# What Pillow raises: OSErrors over the data, SyntaxErrors and struct's over its beginning.
 _CODEC_ERRORS = (
     RuntimeError, ValueError, OverflowError, IndexError, TypeError, OSError, SyntaxError,
+    struct.error,
 )  # fmt: skip
 # Films were held against `max_pixels` before; Pillow's own limit would warn and then raise.
 Image.MAX_IMAGE_PIXELS = None
@@ -60,7 +62,9 @@ def possible_halvings(plan: FramePlan) -> int:
     """How often the codec itself can halve a film; 0 where only a full decode is sure.
 
     Padding is a value and not a brightness: halving would mix it into tissue. An overlay in the
-    pixels likewise. Signed codestreams and those that are not one plain tile are decoded in full.
+    pixels likewise. Signed codestreams and those that are not one plain tile are decoded in full,
+    and so are those of few bits with the 5-3 wavelet: its rounding lifts a noisy film by half a
+    stored value a halving, 0.6 % of the range of 8 bits at 1/8, and of a narrow window far more.
     """
     stream = plan.codestream
     if stream is None or plan.values.padding is not None or plan.overlay_in_pixels:
@@ -69,6 +73,8 @@ def possible_halvings(plan: FramePlan) -> int:
         return 0
     if stream.sof in (0xC0, 0xC1) and stream.precision_bits == 8:
         return 3  # libjpeg scales by 1/2, 1/4 and 1/8
+    if stream.reversible and stream.precision_bits <= _TOO_COARSE_BITS:
+        return 0
     return stream.halvings
 
 
@@ -170,8 +176,9 @@ def _decode_jpeg2000_halved(stream: Codestream, halvings: int) -> NDArray[Any]:
 def _decode_htj2k_halved(stream: Codestream, halvings: int) -> NDArray[Any]:
     """OpenJPH, four times as fast as OpenJPEG; what it left to wrap in 16 bits is told and clipped.
 
-    A low-pass band overshoots by less than half the range, so that up to 14 bits a negative value
-    and one above the range cannot be taken for each other.
+    However sharp its edges, no low-pass band of the 5-3 wavelet overshoots by the whole range (by
+    0.96 of it at most), so that up to 14 bits a negative value and one above the range cannot be
+    taken for each other.
     """
     frame = np.asarray(imagecodecs.htj2k_decode(stream.data, skipres=halvings))
     frame[frame >= 1 << 15] = 0

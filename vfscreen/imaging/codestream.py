@@ -141,6 +141,7 @@ def parse_jpeg2000(data: bytes) -> Codestream:
     components, depth, dx, dy = struct.unpack_from(">HBBB", data, 40)
     if x1 <= x0 or y1 <= y0 or dx != 1 or dy != 1:
         raise _corrupt("the JPEG 2000 codestream has an impossible or subsampled size")
+    _check_tiles(x1, y1, x0, y0, *struct.unpack_from(">IIII", data, 24))
     end = _last_tile_part(data)
     if data.find(_HOLE, 0, end) >= 0:
         raise _corrupt("the JPEG 2000 codestream has a hole of zeros in it")
@@ -150,6 +151,19 @@ def parse_jpeg2000(data: bytes) -> Codestream:
         whole, y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, bool(depth & 0x80),
         halvings=halvings, reversible=reversible,
     )  # fmt: skip
+
+
+def _check_tiles(
+    x1: int, y1: int, x0: int, y0: int, columns: int, rows: int, left: int, top: int
+) -> None:
+    """The first tile holds the film's corner, and tiles can be numbered (ITU-T T.800, B.3, A.4.2).
+
+    OpenJPH goes through an impossible grid for minutes.
+    """
+    if not (columns and rows and left <= x0 < left + columns and top <= y0 < top + rows):
+        raise _corrupt("the JPEG 2000 codestream has an impossible grid of tiles")
+    if -(-(x1 - left) // columns) * -(-(y1 - top) // rows) > 65535:
+        raise _corrupt("the JPEG 2000 codestream has more tiles than can be numbered")
 
 
 def _coding(data: bytes) -> tuple[int, bool]:

@@ -19,7 +19,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-from pydicom.uid import JPEGExtended12Bit
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+)
 
 from vfscreen.errors import FailureReason
 from vfscreen.imaging.decode import Film
@@ -53,6 +58,7 @@ def decode_reference(
             dataset = dcmread(os.fsdecode(path), force=True)
             if dataset.Rows * dataset.Columns > limits.max_pixels:
                 raise FilmError(FailureReason.TOO_MANY_PIXELS, "more pixels than are decoded")
+            _name_transfer_syntax(dataset)
             read_s = time.perf_counter() - started
             shown = reference_display(dataset, spec)
         display = allocate((shown.shape[0], shown.shape[1]))
@@ -60,7 +66,7 @@ def decode_reference(
         display[:] = shown
     except FilmError:
         raise
-    except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, AttributeError, LookupError, TypeError) as error:
         message = f"the reference cannot decode it ({type(error).__name__})"
         raise FilmError(FailureReason.UNSUPPORTED_PIXELS, message) from None
     return Film(
@@ -85,10 +91,10 @@ def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> ND
     stored = _stored(dataset)
     padding = _padding(dataset, stored)
     values = np.asarray(apply_modality_lut(stored, dataset))
-    if "VOILUTSequence" in dataset:
+    if dataset.get("VOILUTSequence"):
         bits = dataset.VOILUTSequence[0].LUTDescriptor[2]
         shown = np.asarray(apply_voi_lut(values, dataset), np.float64) / (2**bits - 1)
-    elif "WindowWidth" in dataset:
+    elif dataset.get("WindowWidth") is not None:
         low, high = _output_range(dataset)
         with np.errstate(over="ignore"):  # a steep SIGMOID: exp overflows to the right answer
             windowed = np.asarray(apply_voi_lut(values, dataset), np.float64)
@@ -96,6 +102,8 @@ def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> ND
     else:
         tissue = values[~padding]
         low, high = np.percentile(tissue, [spec.low_percentile, spec.high_percentile])
+        if low == high:  # more than 99 % of the film is one value
+            low, high = tissue.min(), tissue.max()
         shown = np.clip((values - low) / (high - low), 0, 1)
     if (
         dataset.PhotometricInterpretation == "MONOCHROME1"
@@ -106,8 +114,18 @@ def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> ND
     return np.asarray(shown, np.float64)
 
 
+def _name_transfer_syntax(dataset: Dataset) -> None:
+    """A file without meta information is in the encoding that pydicom found it in."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little_endian = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+
+
 def _stored(dataset: Dataset) -> NDArray[np.integer]:
     """Stored values; where the reference decoders know only 8 bits, by the fast path's codec."""
+    if dataset.get("HighBit", dataset.BitsStored - 1) != dataset.BitsStored - 1:
+        raise ValueError("pydicom takes the lowest bits of a word, whatever High Bit says")
     twelve_bit = dataset.get("BitsStored", 8) > 8
     if dataset.file_meta.get("TransferSyntaxUID") == JPEGExtended12Bit and twelve_bit:
         frame = next(generate_frames(dataset.PixelData, number_of_frames=1))

@@ -70,14 +70,15 @@ class Canary:
         route, seen = self._seen.pop(index)
         difference = np.abs(seen - self._references.pop(index))[0] * self._spec.std
         difference = difference[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX]
+        # What is no number is as wrong as can be, and must be seen in the ledger's worst figures.
+        difference = np.nan_to_num(difference, nan=1.0, posinf=1.0)
         mean, largest = float(difference.mean()), float(difference.max())
         figures = self._run.ledger.canary
         figures.compared += 1
         figures.worst_mean_difference = max(figures.worst_mean_difference, mean)
         figures.worst_pixel_difference = max(figures.worst_pixel_difference, largest)
         bounds = _HALVED if "/" in route else _FULL
-        # "not within" and not "beyond": a difference that is no number is beyond as well.
-        if not (mean <= bounds[0] and largest <= bounds[1]):
+        if mean > bounds[0] or largest > bounds[1]:
             figures.beyond_bound += 1
             log.error(
                 "canary: film %s by route %s differs from the reference by %.4f on average and "
