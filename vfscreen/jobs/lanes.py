@@ -81,12 +81,16 @@ class Lanes:
         self._on_gpu = predictor.device.type == "cuda"
         self.count = _GPU_LANES if self._on_gpu else predictor.lanes
         self._own = threading.local()
-        self._executor = ThreadPoolExecutor(self.count, "lane", self._open)
+        self._executor = ThreadPoolExecutor(self.count, "lane")
         self._pending: deque[Future[Scored]] = deque()
-        # DALI's pipelines are built now and not within the first batches.
-        ready = threading.Barrier(self.count)
-        for opened in [self._executor.submit(ready.wait) for _ in range(self.count)]:
-            opened.result()
+        # Every lane is opened now and not within its first batch; the barrier keeps one thread
+        # from opening two.
+        all_open = threading.Barrier(self.count)
+        opened = [self._executor.submit(self._open, all_open) for _ in range(self.count)]
+        errors = [error for lane in opened if (error := lane.exception()) is not None]
+        for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
+            self._executor.shutdown()
+            raise error
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +114,15 @@ class Lanes:
         while self._pending:
             yield self._pending.popleft().result()
 
-    def _open(self) -> None:
+    def _open(self, all_open: threading.Barrier) -> None:
+        try:
+            self._make_own()
+        except BaseException:
+            all_open.abort()  # or the other lanes would wait for ever
+            raise
+        all_open.wait()
+
+    def _make_own(self) -> None:
         """What a lane has of its own, made in its thread."""
         if not self._on_gpu:
             torch.set_num_threads(1)
