@@ -1,7 +1,7 @@
 """Which settings the tuned baseline does best with: `python -m benchmarks.sweep`, some minutes.
 
-On a quiet machine only. The best over raw, JPEG lossless and mixed is what `systems/tuned.py` should
-have as its default.
+On a quiet machine only. The best over raw, JPEG lossless and mixed is what `systems/tuned.py`
+should have as its default.
 """
 
 import itertools
