@@ -13,7 +13,7 @@ from vfscreen.jobs.gpu_route import gpu_syntaxes
 from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run
 from vfscreen.jobs.stopping import StopRequest
-from vfscreen.results.catalogue import publish
+from vfscreen.results.catalogue import publish, publish_if_due
 from vfscreen.results.ledger import StageFigures, write_ledger
 from vfscreen.results.parts import write_part
 from vfscreen.results.rows import Failure, ScreenedFilm, failures_table, predictions_table
@@ -101,6 +101,8 @@ def screen_films(
                         _save(run, save, info)
             finally:
                 _save(run, shard, info)
+                with run.timed("write"):
+                    publish(run.results)
 
 
 def pool_options(config: Config) -> dict[str, Any]:
@@ -121,7 +123,11 @@ def _gone(root: Path, failures: list[Failure]) -> bool:
 
 
 def _save(run: Run, shard: Shard, info: "CheckpointInfo") -> None:
-    """Write a shard's parts, then the catalogue; only then do its films count in the ledger."""
+    """Write a shard's parts; only then do its films count in the ledger.
+
+    A part that is written counts, also for a run that is killed before the catalogue lists it: the
+    next run begins by publishing. So the catalogue may be half a minute behind.
+    """
     if not len(shard):
         return
     import numpy as np
@@ -138,7 +144,7 @@ def _save(run: Run, shard: Shard, info: "CheckpointInfo") -> None:
             )
             write_part(run.results, "predictions", predictions)
         write_part(run.results, "failures", failures_table(shard.failures, run.run_id))
-        publish(run.results)
+        publish_if_due(run.results)
         stage.films += len(shard)
     run.ledger.screened += len(shard.films)
     for lost in shard.failures:
