@@ -185,10 +185,10 @@ def test_a_film_that_takes_too_long(slow: str, small: list[str]) -> None:
 
 @pytest.mark.parametrize("syntax", [films.EXPLICIT, films.JPEG_LOSSLESS, films.HTJ2K_LOSSLESS])
 def test_a_film_that_needs_too_much_memory(tmp_path: Path, small: list[str], syntax: str) -> None:
-    """36 megapixels in 256 MB. Some codecs abort where memory ends; both are tried again."""
+    """36 megapixels in 100 MB. Some codecs abort where memory ends; both are tried again."""
     big = np.tile(anatomy(300, 300), (20, 20))
     path = write(film(big, syntax), tmp_path / "big")
-    with DecodePool(workers=1, worker_memory_bytes=256 << 20) as pool:
+    with DecodePool(workers=1, worker_memory_bytes=100 << 20) as pool:
         found = outcomes(pool, [path, small[0]])
     assert found[0] == "out_of_memory" or (
         syntax == films.HTJ2K_LOSSLESS and found[0] == "lost_worker"

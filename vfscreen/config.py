@@ -77,7 +77,7 @@ class DecodeConfig:
     timeout_s: float = _key("seconds one film may take", 60.0, low=0.1, high=3600)
     max_pixels: int = _key("largest rows x columns that is decoded", 100_000_000, low=1)
     worker_memory_bytes: int = _key(
-        "address space one decode worker may use", 4 << 30, low=256 << 20
+        "address space one decode worker may use for films", 4 << 30, low=256 << 20
     )
     buffer_bytes: int = _key("memory for decoded films in flight", 1 << 30, low=16 << 20)
     reduced: bool = _key(

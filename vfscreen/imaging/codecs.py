@@ -186,7 +186,7 @@ def _decode_htj2k_halved(stream: Codestream, halvings: int) -> NDArray[Any]:
     return frame
 
 
-def _jpeg_halved(columns: int, rows: int, halvings: int, data: bytes) -> NDArray[Any]:
+def _jpeg_halved(columns: int, rows: int, halvings: int, data: bytearray) -> NDArray[Any]:
     with Image.open(BytesIO(data), formats=("JPEG",)) as image:
         image.draft("L", (columns >> halvings, rows >> halvings))
         return np.asarray(image)
@@ -212,10 +212,10 @@ def _decode_jpeg(stream: Codestream, halvings: int) -> NDArray[Any]:
     data = bytearray(stream.data)
     assert stream.rows_at is not None
     struct.pack_into(">H", data, stream.rows_at, padded_rows + extra)
-    decode: Callable[[bytes], NDArray[Any]] = imagecodecs.jpeg8_decode
+    decode: Callable[[bytearray], NDArray[Any]] = imagecodecs.jpeg8_decode
     if halvings:
         decode = partial(_jpeg_halved, stream.columns, padded_rows + extra, halvings)
-    frame = np.asarray(decode(bytes(data)))
+    frame = np.asarray(decode(data))
     if frame.shape != halved_shape(padded_rows + extra, stream.columns, halvings):
         raise FilmError(_CORRUPT, "the JPEG decoder answered with another shape")
     filling = 1 << (stream.precision_bits - 1)
@@ -226,7 +226,7 @@ def _decode_jpeg(stream: Codestream, halvings: int) -> NDArray[Any]:
         raise FilmError(_CORRUPT, "the JPEG codestream holds more image data than its size needs")
     if (probe[:unit] == filling).all():
         end = data.rindex(b"\xff\xd9")
-        again = np.asarray(decode(bytes(data[:end] + _JUNK + data[end:])))
+        again = np.asarray(decode(data[:end] + _JUNK + data[end:]))
         if not np.array_equal(again[:rows], film):
             raise FilmError(
                 _CORRUPT, "the JPEG codestream holds less image data than its size needs"
