@@ -73,14 +73,15 @@ class Task:
 
 
 def tasks(plan: Plan) -> list[Task]:
-    """All processes in the order in which they run."""
+    """All processes in the order in which they run: all repeats of a size, then the next size."""
     planned = []
     systems = (*plan.systems, FLOOR)
-    for repeat in range(plan.repeats):
-        at = repeat % len(systems)
-        for system in systems[at:] + systems[:at]:
-            for number, size in enumerate(plan.sizes_px):
-                archives = plan.archives if number == 0 else (MIXED_SHORT,)
+    for number, size in enumerate(plan.sizes_px):
+        archives_of_size = plan.archives if number == 0 else (MIXED_SHORT,)
+        for repeat in range(plan.repeats):
+            at = repeat % len(systems)
+            for system in systems[at:] + systems[:at]:
+                archives = archives_of_size
                 if system == CANARY:
                     archives = tuple(name for name in (MIXED,) if name in archives)
                 # A night is a process of its own; the others keep their workers.
