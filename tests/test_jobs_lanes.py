@@ -1,5 +1,7 @@
 """Lanes: batches side by side, and no lane left waiting when one cannot open."""
 
+import time
+
 import dicom_films as films
 import numpy as np
 import pytest
@@ -37,6 +39,19 @@ def test_batches_come_back_in_order_with_their_films_released(predictor):
     with Lanes(predictor, 4, released.append) as lanes:
         alone = [*lanes.submit([decoded(9)]), *lanes.finish()]
     assert np.array_equal(alone[0].logits[0], done[2].logits[1])
+
+
+def test_batches_wait_for_each_other_where_memory_is_short(predictor):
+    """With room for one batch, the next is taken only once the first is done."""
+    batches = [[decoded(4 * b + i) for i in range(4)] for b in range(4)]
+    one = sum(film.memory_bytes for film in batches[-1])
+    slowly = Lanes(predictor, 4, lambda film: time.sleep(0.05), most_bytes=one - 1)
+    with slowly as lanes:
+        for batch in batches:
+            assert [scored.indexes for scored in lanes.submit(batch)] == [
+                [film.index for film in batch]
+            ]
+        assert list(lanes.finish()) == []
 
 
 def test_a_lane_that_cannot_open_says_why_at_once(predictor, monkeypatch):

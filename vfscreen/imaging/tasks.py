@@ -63,6 +63,11 @@ class DecodedFilm:
     cpu_s: float
     voi_rule: str
 
+    @property
+    def memory_bytes(self) -> int:
+        """Shared memory that the film holds."""
+        return self.display.nbytes
+
 
 @dataclass(frozen=True, slots=True)
 class CodedFilm:
@@ -90,6 +95,11 @@ class CodedFilm:
     decode_s: float
     cpu_s: float
     voi_rule: str
+
+    @property
+    def memory_bytes(self) -> int:
+        """Shared memory that the film holds."""
+        return self.codestream.nbytes + self.table.nbytes
 
 
 @dataclass(frozen=True, slots=True)

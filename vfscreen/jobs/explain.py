@@ -4,10 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfscreen.archive.walk import locate
 from vfscreen.config import Config
 from vfscreen.errors import InputError, Stage, UsageError
-from vfscreen.jobs.films import PlannedFilm, failure
+from vfscreen.jobs.films import failure, planned
 from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run, open_run
 from vfscreen.jobs.stopping import StopRequest
@@ -152,20 +151,6 @@ def render(
     publish(run.results)
     run.ledger.heatmaps_rendered += len(done)
     return len(done)
-
-
-def planned(row: dict[str, Any]) -> PlannedFilm:
-    """A row of a plan as a film to decode."""
-    return PlannedFilm(
-        path=Path(locate(row["archive_root"], row["archive_path"])),
-        size_bytes=row["size_bytes"],
-        instance_key=row["instance_key"],
-        sop_instance_uid=row["sop_instance_uid"],
-        study_instance_uid=row["study_instance_uid"],
-        content_fingerprint=row["content_fingerprint"],
-        transfer_syntax_uid=row["transfer_syntax_uid"],
-        pixels=(row["rows"] or 0) * (row["columns"] or 0) or None,
-    )
 
 
 def heatmap_files(row: dict[str, Any], info: "CheckpointInfo") -> tuple[str, str]:

@@ -1,10 +1,14 @@
 """The path of films through one run: decode, prepare, infer, save, one shard after another."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vfscreen.archive.walk import locate
 from vfscreen.config import Config
 from vfscreen.errors import ArchiveError, FailureReason, Stage
 from vfscreen.jobs.canary import Canary, draw
@@ -42,6 +46,53 @@ class PlannedFilm:
     pixels: int | None
 
 
+def planned(row: dict[str, Any]) -> PlannedFilm:
+    """A row of a plan as a film to decode."""
+    return PlannedFilm(
+        path=Path(locate(row["archive_root"], row["archive_path"])),
+        size_bytes=row["size_bytes"],
+        instance_key=row["instance_key"],
+        sop_instance_uid=row["sop_instance_uid"],
+        study_instance_uid=row["study_instance_uid"],
+        content_fingerprint=row["content_fingerprint"],
+        transfer_syntax_uid=row["transfer_syntax_uid"],
+        pixels=(row["rows"] or 0) * (row["columns"] or 0) or None,
+    )
+
+
+class PlannedFilms(Sequence[PlannedFilm]):
+    """The films of a plan in their order, each made when it is asked for.
+
+    What a backlog of a million films keeps in memory is the plan's Arrow table and no objects.
+    """
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows.combine_chunks()
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> PlannedFilm: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "PlannedFilms": ...
+
+    def __getitem__(self, index: int | slice) -> "PlannedFilm | PlannedFilms":
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(len(self))
+            return PlannedFilms(self._rows.slice(start, max(0, stop - start)))
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        names = self._rows.column_names
+        return planned({name: self._rows[name][index].as_py() for name in names})
+
+    def of_syntax(self, transfer_syntax_uid: str) -> "PlannedFilms":
+        """Those of one transfer syntax."""
+        column = self._rows["transfer_syntax_uid"]
+        return PlannedFilms(self._rows.filter(pc.equal(column, transfer_syntax_uid)))
+
+
 @dataclass(slots=True)
 class Shard:
     """What has been done since the last save."""
@@ -56,7 +107,7 @@ class Shard:
 
 def screen_films(
     run: Run,
-    films: list[PlannedFilm],
+    films: PlannedFilms,
     root: Path,
     info: "CheckpointInfo",
     config: Config,
@@ -159,7 +210,7 @@ class _Path:
     def __init__(
         self,
         run: Run,
-        films: list[PlannedFilm],
+        films: PlannedFilms,
         info: "CheckpointInfo",
         config: Config,
         pool: "DecodePool",
@@ -176,8 +227,15 @@ class _Path:
             self.on_gpu = gpu_syntaxes(
                 run, films, lambda some: tasks(some, info), config.decode, pool, predictor.device
             )
+            self.batch_bytes = config.decode.buffer_bytes // 4
             self.lanes = Lanes(
-                predictor, batch_size, pool.release, self.sample, codestreams=bool(self.on_gpu)
+                predictor,
+                batch_size,
+                pool.release,
+                self.sample,
+                codestreams=bool(self.on_gpu),
+                # The other half is for the films that are being decoded meanwhile.
+                most_bytes=config.decode.buffer_bytes // 2,
             )
             run.ledger.host["compiled"] = predictor.compiled
         self.given_back: set[int] = set()
@@ -187,13 +245,14 @@ class _Path:
         yield from self._through(self._tasks(), stop)
         if self.given_back and not stop():
             # The GPU's decoders did not answer as they should: the CPU's say what is wrong, if so.
-            every = tasks(self.films, self.info)
-            yield from self._through((t for t in every if t.index in self.given_back), stop)
+            again = tasks(self.films, self.info, only=sorted(self.given_back))
+            yield from self._through(again, stop)
 
     def _through(self, films: "Iterable[DecodeTask]", stop: StopRequest) -> Iterator[Shard]:
         from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeMode
 
         batch: list[ReadyFilm] = []
+        held_bytes = 0
         for item in self.pool.decode(films, stop):
             film = self.films[item.index]
             if item.mode is DecodeMode.REFERENCE:
@@ -208,9 +267,11 @@ class _Path:
             else:
                 _count_decoded(self.run, item)
                 batch.append(item)
-            if len(batch) == self.lanes.batch_size:
+                held_bytes += item.memory_bytes
+            # Large films go on before a batch of them is full: memory is a budget of bytes.
+            if len(batch) == self.lanes.batch_size or held_bytes > self.batch_bytes:
                 yield from map(self._scored, self.lanes.submit(batch))
-                batch = []
+                batch, held_bytes = [], 0
             if stop():
                 break
         if batch:
@@ -285,12 +346,16 @@ def _count_decoded(run: Run, film: "ReadyFilm") -> None:
 
 
 def tasks(
-    films: list[PlannedFilm], info: "CheckpointInfo", mode: str = "full"
+    films: Sequence[PlannedFilm],
+    info: "CheckpointInfo",
+    mode: str = "full",
+    only: Iterable[int] | None = None,
 ) -> "Iterator[DecodeTask]":
-    """What the decode workers are given; `index` is the place in `films`."""
+    """What the decode workers are given; `index` is the place in `films`, `only` some of them."""
     from vfscreen.imaging.tasks import DecodeMode, DecodeTask
 
-    for index, film in enumerate(films):
+    for index in range(len(films)) if only is None else only:
+        film = films[index]
         yield DecodeTask(
             index=index,
             path=str(film.path),

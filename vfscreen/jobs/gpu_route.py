@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vfscreen.imaging.gpu_decode import CodestreamDecoder
     from vfscreen.imaging.tasks import DecodeTask
     from vfscreen.imaging.workers import DecodePool
-    from vfscreen.jobs.films import PlannedFilm
+    from vfscreen.jobs.films import PlannedFilms
 
 _SAMPLE_FILMS = 32
 # Measuring costs a second or two a syntax; what fewer films could gain is less.
@@ -44,8 +44,8 @@ class Paces:
 
 def gpu_syntaxes(
     run: Run,
-    films: "list[PlannedFilm]",
-    tasks: "Callable[[list[PlannedFilm]], Iterator[DecodeTask]]",
+    films: "PlannedFilms",
+    tasks: "Callable[[PlannedFilms], Iterator[DecodeTask]]",
     config: DecodeConfig,
     pool: "DecodePool",
     device: "torch.device",
@@ -69,7 +69,7 @@ def gpu_syntaxes(
     decoder = CodestreamDecoder(str(device))
     chosen, measured = set(), {}
     for uid in sorted(GPU_SYNTAXES):
-        of_syntax = [film for film in films if film.transfer_syntax_uid == uid]
+        of_syntax = films.of_syntax(uid)
         if len(of_syntax) < _WORTH_MEASURING:
             continue
         with run.timed("gpu_route"):

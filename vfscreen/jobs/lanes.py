@@ -62,6 +62,8 @@ class Lanes:
         Given each film as soon as it is prepared.
     keep : collection of int
         Indexes of films whose prepared pixels are wanted.
+    most_bytes : int
+        Memory of films that may wait for a lane or be prepared in one.
     codestreams : bool
         Films may come coded, to be decoded on the predictor's device.
     """
@@ -73,16 +75,19 @@ class Lanes:
         release: Callable[[ReadyFilm], None],
         keep: Collection[int] = (),
         *,
+        most_bytes: int = 1 << 30,
         codestreams: bool = False,
     ) -> None:
         self.batch_size = batch_size
         self._predictor, self._release, self._keep = predictor, release, keep
-        self._codestreams = codestreams
+        self._codestreams, self._most_bytes = codestreams, most_bytes
         self._on_gpu = predictor.device.type == "cuda"
         self.count = _GPU_LANES if self._on_gpu else predictor.lanes
         self._own = threading.local()
         self._executor = ThreadPoolExecutor(self.count, "lane")
         self._pending: deque[Future[Scored]] = deque()
+        self._held_bytes = 0
+        self._held_lock = threading.Lock()
         # Every lane is opened now and not within its first batch; the barrier keeps one thread
         # from opening two.
         all_open = threading.Barrier(self.count)
@@ -104,15 +109,27 @@ class Lanes:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, batch: list[ReadyFilm]) -> Iterator[Scored]:
-        """Take a batch; yields what is done by now, and waits while every lane has one waiting."""
+        """Take a batch; yields what is done by now.
+
+        Waits while every lane has a batch waiting, or batches hold more than `most_bytes`.
+        """
+        self._hold(sum(film.memory_bytes for film in batch))
         self._pending.append(self._executor.submit(self._score, batch))
-        while self._pending and (len(self._pending) > 2 * self.count or self._pending[0].done()):
+        while self._pending and (
+            len(self._pending) > 2 * self.count
+            or self._held_bytes > self._most_bytes
+            or self._pending[0].done()
+        ):
             yield self._pending.popleft().result()
 
     def finish(self) -> Iterator[Scored]:
         """The batches still in hand."""
         while self._pending:
             yield self._pending.popleft().result()
+
+    def _hold(self, more_bytes: int) -> None:
+        with self._held_lock:
+            self._held_bytes += more_bytes
 
     def _open(self, all_open: threading.Barrier) -> None:
         try:
@@ -149,6 +166,7 @@ class Lanes:
             films, pixels, given_back = self._prepare(batch)
             for film in batch:
                 self._release(film)
+            self._hold(-sum(film.memory_bytes for film in batch))
             between = time.monotonic(), time.thread_time()
             logits = self._predictor.logits(pixels)
         ended = time.monotonic(), time.thread_time()

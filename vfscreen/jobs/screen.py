@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from vfscreen.archive.manifest import ELIGIBLE
 from vfscreen.archive.scan import ScanResult
 from vfscreen.archive.walk import archive_root
 from vfscreen.config import Config
 from vfscreen.errors import ArchiveError, VfscreenError
-from vfscreen.jobs.explain import explain_listed, planned
-from vfscreen.jobs.films import PlannedFilm, screen_films
+from vfscreen.jobs.explain import explain_listed
+from vfscreen.jobs.films import PlannedFilms, screen_films
 from vfscreen.jobs.flag import flag_studies, register
 from vfscreen.jobs.reports import read_reports_into
 from vfscreen.jobs.run import Run, end, open_run, verdict
@@ -69,7 +72,7 @@ def run_screen(request: ScreenRequest, config: Config, stop: StopRequest) -> Scr
 
 def plan(
     run: Run, archive: Path, scanned: ScanResult, info: CheckpointInfo, config: Config
-) -> list[PlannedFilm]:
+) -> PlannedFilms:
     """Eligible films that this model has not screened yet, newest study first.
 
     Only what tonight's scan has seen: a film below a folder that could not be listed waits, and
@@ -77,7 +80,7 @@ def plan(
     """
     if not scanned.complete:
         run.ledger.not_reached += scanned.counts[ELIGIBLE]
-        return []
+        return PlannedFilms(pa.table({}))
     with run.timed("plan"), connect(run.results) as catalogue:
         rows = ask(
             catalogue,
@@ -86,15 +89,17 @@ def plan(
             model_sha256=info.model_sha256,
             transient_nights=config.run.transient_nights,
         )
-    hidden = tuple(f"{folder.archive_path}/" for folder in scanned.unreadable_folders)
-    films = [planned(row) for row in rows.to_pylist() if not row["archive_path"].startswith(hidden)]
+    for folder in scanned.unreadable_folders:
+        hidden = pc.starts_with(rows["archive_path"], f"{folder.archive_path}/")
+        rows = rows.filter(pc.invert(hidden))
+    films = PlannedFilms(rows)
     run.ledger.already_done += scanned.counts[ELIGIBLE] - len(films)
     return films
 
 
 def screen_or_gone(
     run: Run,
-    films: list[PlannedFilm],
+    films: PlannedFilms,
     archive: Path,
     info: CheckpointInfo,
     config: Config,
