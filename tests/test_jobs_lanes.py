@@ -44,7 +44,7 @@ def test_batches_come_back_in_order_with_their_films_released(predictor):
 def test_batches_wait_for_each_other_where_memory_is_short(predictor):
     """With room for one batch, the next is taken only once the first is done."""
     batches = [[decoded(4 * b + i) for i in range(4)] for b in range(4)]
-    one = sum(film.memory_bytes for film in batches[-1])
+    one = sum(film.memory_bytes for film in batches[0])
     slowly = Lanes(predictor, 4, lambda film: time.sleep(0.05), most_bytes=one - 1)
     with slowly as lanes:
         for batch in batches:
