@@ -1,6 +1,7 @@
 """A film decoded no finer than the network sees, against the whole film and the reference."""
 
 import struct
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from test_imaging_codecs import DAMAGED
 
 from vfscreen.errors import FailureReason
 from vfscreen.imaging.dali import Preparer
-from vfscreen.imaging.decode import Film, decode_film
+from vfscreen.imaging.decode import Film, decode_film, least_multiple
 from vfscreen.imaging.failure import FilmError
 from vfscreen.imaging.frames import DecodeLimits, read_film
 from vfscreen.imaging.reference import reference_display, reference_prepare
@@ -30,6 +31,8 @@ from vfscreen.preprocessing import Preprocessing
 
 # Films of 150, 300 and 520 px are halved once, twice and three times for it.
 SPEC = Preprocessing(input_size_px=32)
+# For it, films are halved as often as their codec can.
+SMALLEST = Preprocessing(input_size_px=4)
 REDUCIBLE = (
     films.JPEG_8, films.JPEG_2000_LOSSLESS, films.JPEG_2000, films.HTJ2K_LOSSLESS,
     films.HTJ2K_RPCL, films.HTJ2K,
@@ -90,9 +93,15 @@ def written(
     return write(dataset, folder / "film")
 
 
+def spec_of(path: str) -> Preprocessing:
+    """As `SPEC` for 5-3 wavelets, and for other codecs as small that they halve films as often."""
+    multiple = least_multiple(read_film(path, DecodeLimits()))
+    return replace(SPEC, input_size_px=2 * SPEC.input_size_px // multiple)
+
+
 def halved(path: str, times: int) -> Film:
     """The film as the nightly job decodes it, halved as often as is expected."""
-    decoded = decode_film(path, SPEC, reduced=True)
+    decoded = decode_film(path, spec_of(path), reduced=True)
     assert decoded.route.endswith(f"/{1 << times}")
     return decoded
 
@@ -304,7 +313,7 @@ def test_rare_codestreams_are_decoded_whole(tmp_path: Path) -> None:
     }
     for name, stream in streams.items():
         path = written(tmp_path, stored, films.JPEG_2000_LOSSLESS, 16, stream)
-        decoded = decode_film(path, SPEC, reduced=True)
+        decoded = decode_film(path, SMALLEST, reduced=True)
         assert "/" not in decoded.route, name
         assert decoded.region == (0.0, 0.0, 299.0, 335.0), name
         assert np.array_equal(decoded.display, decode_film(path, SPEC).display), name
@@ -343,7 +352,7 @@ def test_values_that_are_no_brightness_are_decoded_whole(tmp_path: Path, syntax:
         else:
             dataset.add_new(0x60000102, "US", 12)
         dataset.save_as(path)
-        decoded = decode_film(path, SPEC, reduced=True)
+        decoded = decode_film(path, SMALLEST, reduced=True)
         assert "/" not in decoded.route
         assert np.array_equal(decoded.display, decode_film(path, SPEC).display)
 
@@ -370,7 +379,7 @@ def test_signed_and_shallow_films_are_decoded_whole(tmp_path: Path, syntax: str)
     if syntax == films.JPEG_2000_LOSSLESS:
         paths.append(write(film(shallow, syntax, bits_stored=6), tmp_path / "shallow"))
     for path in paths:
-        decoded = decode_film(path, SPEC, reduced=True)
+        decoded = decode_film(path, SMALLEST, reduced=True)
         assert "/" not in decoded.route
         assert np.array_equal(decoded.display, decode_film(path, SPEC).display)
 
@@ -437,7 +446,7 @@ def film_and_codestream(syntax: str) -> tuple[NDArray[Any], bytes, int]:
 def outcome(path: str, *, reduced: bool) -> FailureReason | None:
     """Why the film failed; None where it was decoded."""
     try:
-        decode_film(path, SPEC, reduced=reduced)
+        decode_film(path, SMALLEST, reduced=reduced)
     except FilmError as error:
         assert "Taint" not in error.message
         return error.reason
@@ -508,10 +517,17 @@ def test_a_hostile_codestream_is_a_failure_and_nothing_else(tmp_path: Path, synt
 # ------------------------------------------------------------------------------------ the plan
 
 
-def test_the_short_side_stays_twice_the_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("syntax", "bits", "multiple"),
+    [(films.JPEG_2000_LOSSLESS, 12, 2), (films.JPEG_2000, 12, 4), (films.JPEG_8, 8, 16)],
+)
+def test_the_short_side_stays_a_multiple_of_the_input(
+    tmp_path: Path, syntax: str, bits: int, multiple: int
+) -> None:
+    spec = replace(SPEC, input_size_px=64 // multiple)
     for rows, size in ((127, 127), (128, 64), (255, 128), (256, 64), (511, 128), (512, 64)):
-        path = written(tmp_path, anatomy(rows, 600), films.JPEG_2000_LOSSLESS)
-        assert decode_film(path, SPEC, reduced=True).display.shape[0] == size
+        path = written(tmp_path, anatomy(rows, 600, bits), syntax, bits)
+        assert decode_film(path, spec, reduced=True).display.shape[0] == size
         assert read_film(path, DecodeLimits()).rows == rows
 
 
@@ -553,4 +569,4 @@ def test_no_probability_moves_by_more_than_2_percent(tmp_path: Path) -> None:
 @pytest.mark.drill
 @pytest.mark.timeout(1200)
 def test_no_probability_of_many_moves_by_more_than_2_percent(tmp_path: Path) -> None:
-    probabilities_move_little(tmp_path, studies=200, at_least=50)
+    probabilities_move_little(tmp_path, studies=200, at_least=40)
