@@ -163,7 +163,7 @@ def test_values_above_the_lowest_bits_are_not_comparable(tmp_path):
 
 
 def test_a_film_that_the_reference_cannot_decode_is_counted_and_no_more(run):
-    Canary(run, SPEC).not_comparable()
+    Canary(run, SPEC).not_comparable(0)
     assert run.ledger.canary.not_comparable == 1
     assert verdict(run, Config(), None) is None
 
@@ -179,8 +179,8 @@ def last_ledger(folder: Path):
 def test_every_run_compares_some_films(workplace):
     first = sorted((workplace / "results" / "runs").glob("*.json"))[0]
     canary = json.loads(first.read_text())["canary"]
-    assert canary["compared"] + canary["not_comparable"] >= 8
-    assert canary["compared"] >= 6
+    assert canary["compared"] + canary["not_comparable"] == 8
+    assert canary["compared"] >= 4  # a damaged film may be in the sample
     assert canary["beyond_bound"] == 0
 
 

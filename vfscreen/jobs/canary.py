@@ -42,9 +42,12 @@ class Canary:
         self._run, self._spec = run, spec
         self._seen: dict[int, tuple[str, NDArray[np.float32]]] = {}
         self._references: dict[int, NDArray[np.float32]] = {}
+        self._undecoded: set[int] = set()
 
     def network_saw(self, index: int, uid: str, route: str, pixels: "NDArray[np.float32]") -> None:
         """Take the prepared pixels (1, S, S) of a film of the sample."""
+        if index in self._undecoded:
+            return
         self._seen[index] = (route, pixels)
         self._compare(index, uid)
 
@@ -58,9 +61,18 @@ class Canary:
             stage.cpu_seconds += film.cpu_s
         self._compare(film.index, uid)
 
-    def not_comparable(self) -> None:
+    def not_comparable(self, index: int) -> None:
         """Count a film that the reference could not decode."""
         self._run.ledger.canary.not_comparable += 1
+        self._undecoded.add(index)
+        self._seen.pop(index, None)
+
+    def finish(self) -> None:
+        """Count films of the sample of which one side only came: the other failed or stopped."""
+        alone = self._seen.keys() | self._references.keys()
+        self._run.ledger.canary.not_comparable += len(alone)
+        self._seen.clear()
+        self._references.clear()
 
     def _compare(self, index: int, uid: str) -> None:
         if index not in self._seen or index not in self._references:

@@ -247,6 +247,7 @@ class _Path:
             # The GPU's decoders did not answer as they should: the CPU's say what is wrong, if so.
             again = tasks(self.films, self.info, only=sorted(self.given_back))
             yield from self._through(again, stop)
+        self.canary.finish()
 
     def _through(self, films: "Iterable[DecodeTask]", stop: StopRequest) -> Iterator[Shard]:
         from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeMode
@@ -260,7 +261,7 @@ class _Path:
                     self.canary.reference(item, film.sop_instance_uid)
                     self.pool.release(item)
                 else:
-                    self.canary.not_comparable()
+                    self.canary.not_comparable(item.index)
             elif isinstance(item, DecodeFailure):
                 lost = failure(film, self.info, Stage.DECODE, item.reason, item.message)
                 yield Shard(failures=[lost])
