@@ -11,7 +11,7 @@ from types import FrameType
 
 from vfscreen.errors import UsageError
 
-GRACE_S = 6.0
+GRACE_S = 4.0
 """How long heatmaps may still take after a signal: Ctrl-C is answered within 10 s in all."""
 
 
