@@ -81,8 +81,8 @@ class DecodeConfig:
     )
     buffer_bytes: int = _key("memory for decoded films in flight", 1 << 30, low=16 << 20)
     reduced: bool = _key(
-        "decode JPEG 2000, HTJ2K and 8-bit JPEG only at the resolution that the network needs, by "
-        "the codec itself; false: every pixel of every film",
+        "decode JPEG 2000 and HTJ2K only at the resolution that the network needs, by the codec "
+        "itself; false: every pixel of every film",
         True,
     )
     gpu: str = _key(

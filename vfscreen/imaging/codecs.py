@@ -1,17 +1,17 @@
 """The decoders: one fastest known route a transfer syntax, and what each must be told twice.
 
 imagecodecs serves all of them in full (measured in docs and in the benchmarks). Where the network
-needs less, JPEG 2000, HTJ2K and 8-bit JPEG are decoded halved once or more by the codec itself:
-Pillow and OpenJPH leave out resolutions, libjpeg scales in the cosine transform. libjpeg reports
-damage only as a warning that nobody passes on; the JPEG route below finds it out by itself.
+needs less, JPEG 2000 and HTJ2K are decoded halved once or more by the codec itself: Pillow and
+OpenJPH leave out resolutions. libjpeg could scale in the cosine transform, but answers in 8 bits: a
+film halved once moved a probability by 0.03 already (docs/limits.md). It reports damage only as a
+warning that nobody passes on; the JPEG route below finds it out by itself.
 """
 
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 from typing import Any, cast
 
@@ -71,8 +71,6 @@ def possible_halvings(plan: FramePlan) -> int:
         return 0
     if plan.signed or stream.signed or stream.precision_bits < 8:
         return 0
-    if stream.sof in (0xC0, 0xC1) and stream.precision_bits == 8:
-        return 3  # libjpeg scales by 1/2, 1/4 and 1/8
     if stream.reversible and stream.precision_bits <= _TOO_COARSE_BITS:
         return 0
     return stream.halvings
@@ -132,7 +130,7 @@ def decode_codestream(
     if transfer_syntax_uid in JPEG_PROCESSES:
         if stream.sof == 0xF7:
             return np.asarray(imagecodecs.jpegls_decode(stream.data))
-        return _decode_jpeg(stream, halvings)
+        return _decode_jpeg(stream)
     if route_of(transfer_syntax_uid) == "imagecodecs.htj2k":
         if halvings and stream.reversible and 8 < stream.precision_bits <= 14:
             return _decode_htj2k_halved(stream, halvings)
@@ -186,13 +184,7 @@ def _decode_htj2k_halved(stream: Codestream, halvings: int) -> NDArray[Any]:
     return frame
 
 
-def _jpeg_halved(columns: int, rows: int, halvings: int, data: bytearray) -> NDArray[Any]:
-    with Image.open(BytesIO(data), formats=("JPEG",)) as image:
-        image.draft("L", (columns >> halvings, rows >> halvings))
-        return np.asarray(image)
-
-
-def _decode_jpeg(stream: Codestream, halvings: int) -> NDArray[Any]:
+def _decode_jpeg(stream: Codestream) -> NDArray[Any]:
     """Decode a Huffman-coded JPEG and find out whether its image data was too short or too long.
 
     libjpeg fills what is missing with mid-grey rows and ignores what is left over. So it is asked
@@ -212,22 +204,17 @@ def _decode_jpeg(stream: Codestream, halvings: int) -> NDArray[Any]:
     data = bytearray(stream.data)
     assert stream.rows_at is not None
     struct.pack_into(">H", data, stream.rows_at, padded_rows + extra)
-    decode: Callable[[bytearray], NDArray[Any]] = imagecodecs.jpeg8_decode
-    if halvings:
-        decode = partial(_jpeg_halved, stream.columns, padded_rows + extra, halvings)
-    frame = np.asarray(decode(data))
-    if frame.shape != halved_shape(padded_rows + extra, stream.columns, halvings):
+    frame = np.asarray(imagecodecs.jpeg8_decode(data))
+    if frame.shape != (padded_rows + extra, stream.columns):
         raise FilmError(_CORRUPT, "the JPEG decoder answered with another shape")
     filling = 1 << (stream.precision_bits - 1)
-    rows, _ = halved_shape(stream.rows, stream.columns, halvings)
-    film, probe = frame[:rows], frame[padded_rows >> halvings :]
-    unit >>= halvings
+    film, probe = frame[: stream.rows], frame[padded_rows:]
     if not (probe[-unit:] == filling).all():
         raise FilmError(_CORRUPT, "the JPEG codestream holds more image data than its size needs")
     if (probe[:unit] == filling).all():
         end = data.rindex(b"\xff\xd9")
-        again = np.asarray(decode(data[:end] + _JUNK + data[end:]))
-        if not np.array_equal(again[:rows], film):
+        again = np.asarray(imagecodecs.jpeg8_decode(data[:end] + _JUNK + data[end:]))
+        if not np.array_equal(again[: stream.rows], film):
             raise FilmError(
                 _CORRUPT, "the JPEG codestream holds less image data than its size needs"
             )

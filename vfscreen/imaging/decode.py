@@ -118,23 +118,19 @@ def least_multiple(plan: FramePlan) -> int:
 
     What keeps a probability within 0.02 of the full decode's, measured on 64 phantom films (their
     worst, in float32): 5-3 wavelet at 2.5 times the input 0.009; 9-7 at 2.5 times 0.023, at 5
-    times 0.005; 8-bit cosine at 2.5 times 0.041, at 5 times 0.031, since it is rounded to 8 bits
-    only after the noise is gone.
+    times 0.005.
     """
-    stream = plan.codestream
-    if stream is None or stream.sof is not None:
-        return 16
-    return 2 if stream.reversible else 4
+    return 2 if plan.codestream is None or plan.codestream.reversible else 4
 
 
 def region_of(plan: FramePlan, halvings: int) -> tuple[float, float, float, float]:
     """Where the film lies in its halved frame: top, left, bottom, right in pixels of that frame.
 
     A sample of JPEG 2000's low-pass band lies over an even sample of the band above, so the frame
-    is shifted by half a pixel a halving (ITU-T T.800, F.3); a scaled cosine block is not.
+    is shifted by half a pixel a halving (ITU-T T.800, F.3).
     """
     scale = 1 << halvings
-    shift = (1 - 1 / scale) / 2 if plan.transfer_syntax_uid in JPEG2000 else 0.0
+    shift = (1 - 1 / scale) / 2
     return shift, shift, plan.rows / scale + shift, plan.columns / scale + shift
 
 
