@@ -14,9 +14,12 @@ import pyarrow.compute as pc
 import pytest
 from archive_films import as_nobody, encoded, film, long_header, needs_root, opened, written
 
+from vfscreen.archive import manifest
+from vfscreen.archive.eligibility import ExclusionReason
 from vfscreen.archive.header import Header
+from vfscreen.archive.manifest import BATCH_ROWS, Described, Stamp
 from vfscreen.archive.scan import ScanResult, scan
-from vfscreen.archive.walk import archive_root
+from vfscreen.archive.walk import FoundFile, archive_root
 from vfscreen.config import ArchiveConfig, Config, EligibilityConfig
 from vfscreen.errors import ArchiveError
 from vfscreen.results.schemas import MANIFEST
@@ -355,3 +358,22 @@ def test_two_thousand_unchanged_films_take_well_under_a_second(tmp_path: Path) -
 
     assert (second.read, second.counts) == (0, {"eligible": 2000})
     assert time.perf_counter() - begin < 1.0
+
+
+def test_what_all_rows_share_is_held_once() -> None:
+    """Of a million new files, 250 MB: in every batch, and again when all are decided."""
+    found = [FoundFile(f"{number}.txt", 10, 20) for number in range(3 * BATCH_ROWS)]
+    stamp = Stamp("/archive", "e" * 64, "run", lambda text: text)
+    described = [Described(file, True, exclusion_reason=ExclusionReason.VIEW) for file in found]
+    batches = [
+        manifest.table(described[at : at + BATCH_ROWS], stamp)
+        for at in range(0, len(described), BATCH_ROWS)
+    ]
+    rows = pa.concat_tables(batches)
+    shared = ("archive_root", "eligibility_sha256", "run_id", "scanned_at", "modality")
+    for table in (rows, manifest.decided(rows, manifest.objects(["view"] * len(found)), stamp)):
+        for name in shared:
+            assert table[name].nbytes > 2.9 * table[name].get_total_buffer_size()
+        assert table["eligibility_sha256"].unique().to_pylist() == ["e" * 64]
+        assert table["modality"].null_count == len(found)
+    assert rows["archive_path"].to_pylist() == [file.archive_path for file in found]

@@ -333,13 +333,15 @@ def _settle_duplicates(*parts: _Part) -> None:
         judged.reasons[index] = None
     if not sum(map(len, indices)):
         return
-    uids = pa.concat_arrays(
-        [
-            judged.rows["sop_instance_uid"].take(pa.array(index)).combine_chunks()
-            for judged, index in zip(parts, indices, strict=True)
-        ]
-    )
-    codes = manifest.numpy(uids.dictionary_encode().indices)
+    uids = [
+        chunk
+        for judged, index in zip(parts, indices, strict=True)
+        for chunk in judged.rows["sop_instance_uid"].take(pa.array(index)).chunks
+    ]
+    # One dictionary for all chunks, so that their codes agree without another copy of the UIDs.
+    coded = pa.chunked_array(uids).dictionary_encode().unify_dictionaries()
+    codes = np.concatenate([manifest.numpy(chunk.indices) for chunk in coded.chunks])
+    del uids, coded
     repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
     part_of = np.repeat(np.arange(len(parts)), [len(index) for index in indices])
     index_of = np.concatenate(indices)
