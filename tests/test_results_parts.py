@@ -210,3 +210,54 @@ def test_a_file_too_large_for_the_quota_is_a_clear_error(results: Results) -> No
     assert os.strerror(errno.EFBIG) in said.stdout
     assert (results.path / "page.html").read_bytes() == b"yesterday's"
     assert not list(results.path.rglob(".aside-*"))
+
+
+PART_FULL_BY_LIMIT = """
+import os, resource, sys
+from pathlib import Path
+import pyarrow as pa
+from vfscreen.errors import StorageError
+from vfscreen.results import parts
+from vfscreen.results.folder import open_results
+from vfscreen.results.schemas import REVIEWS
+results = open_results(Path(sys.argv[1]))
+parts.ROW_GROUP_ROWS = 1000
+count = 20_000
+row = {"finding": "f", "decision": "reject", "reviewer": "nurse", "reviewed_at": 0}
+columns = {name: pa.array([value] * count) for name, value in row.items()}
+columns["study_instance_uid"] = pa.array([os.urandom(16).hex() for _ in range(count)])
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    parts.write_part(results, "reviews", pa.table(columns))
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [3, 1_000, 200_000])
+def test_a_disk_that_fills_while_a_part_is_written_leaves_nothing_of_it(
+    results: Results, limit: int
+) -> None:
+    """In its first bytes, its first row group, or after some row groups are on disk."""
+    import sys
+
+    said = subprocess.run(
+        [sys.executable, "-c", PART_FULL_BY_LIMIT, str(results.path), str(limit)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert os.strerror(errno.EFBIG) in said.stdout
+    assert said.stderr == ""
+    assert not list((results.path / "reviews").iterdir())
+
+
+def test_a_part_of_many_row_groups_holds_every_row_in_order(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "ROW_GROUP_ROWS", 100)
+    rows = pa.concat_tables([review(f"S{number:04}") for number in range(1000)]).combine_chunks()
+    path = write_part(results, "reviews", rows)
+    assert path is not None
+    assert pq.read_metadata(path).num_row_groups == 10
+    publish(results)
+    assert studies(results) == [f"S{number:04}" for number in range(1000)]

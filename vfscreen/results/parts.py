@@ -10,11 +10,12 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,13 +28,16 @@ MERGED_TOGETHER_BYTES = ((0, 1 << 20), (1 << 20, 64 << 20))
 """Parts of like size are merged (from, below), so that a row is rewritten once or twice in its
 life; larger ones are read well enough as they are."""
 MERGE_AT_ONCE_BYTES = 256 << 20
-"""Bound on the memory of one merge: the merged part is put together in memory, compressed."""
+"""Bound on what one merge reads and writes, which holds off every other writer."""
 MERGE_ABOVE_PARTS = 50
 """A view that reads a folder ten times opens each of its parts ten times, at about 0.2 ms; a night
 of a million films writes 4,000."""
 KEEP_REPLACED_S = 7 * 86400.0
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own row group: the unit that its threads share."""
+
+Write = Callable[[BinaryIO], None]
+"""Writes the content of a file."""
 
 _PART = re.compile(r"part-\d{8}T\d{12}Z-[0-9a-f]{12}(?P<merged>-merged)?\.parquet")
 _TEMPORARY = ".aside-"
@@ -182,8 +186,8 @@ def _merge_parts(results: Results, folder: str, chosen: list[Path]) -> None:
         # What a merged part replaced may still be there: it must not count again with it gone.
         replaces += _replaces(path) if path.name.endswith("-merged.parquet") else []
     tables = (conform(pq.ParquetFile(path).read(), FOLDERS[folder]) for path in chosen)
-    data = _parquet(tables, metadata={_REPLACES: json.dumps(replaces).encode()})
-    _place(results, results.path / folder / _part_name(merged=True), data)
+    merged = _parquet(tables, metadata={_REPLACES: json.dumps(replaces).encode()})
+    _place(results, results.path / folder / _part_name(merged=True), merged)
 
 
 def _remove_replaced(where: Path) -> None:
@@ -197,36 +201,47 @@ def _remove_replaced(where: Path) -> None:
                 names.discard(name)
 
 
-def _parquet(tables: Any, metadata: dict[bytes, bytes] | None = None) -> pa.Buffer:
-    """Tables of one schema as one Parquet file in memory."""
-    sink = pa.BufferOutputStream()
-    writer: pq.ParquetWriter | None = None
-    waiting: list[pa.Table] = []
-    for table in tables:
-        if writer is None:
-            writer = pq.ParquetWriter(sink, table.schema, compression="zstd")
-        waiting.append(table)
-        if sum(t.num_rows for t in waiting) >= ROW_GROUP_ROWS:
-            writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
-            waiting = []
-    assert writer is not None
-    if waiting:
-        writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
-    if metadata:
-        writer.add_key_value_metadata(metadata)
-    writer.close()
-    return sink.getvalue()
+def _parquet(tables: Iterable[pa.Table], metadata: dict[bytes, bytes] | None = None) -> Write:
+    """Tables of one schema as one Parquet file, a row group at a time.
+
+    Straight into the file: a first night's manifest would else lie in memory once more.
+    """
+
+    def write(file: BinaryIO) -> None:
+        writer: pq.ParquetWriter | None = None
+        waiting: list[pa.Table] = []
+        try:
+            for table in tables:
+                if writer is None:
+                    writer = pq.ParquetWriter(file, table.schema, compression="zstd")
+                waiting.append(table)
+                if sum(t.num_rows for t in waiting) >= ROW_GROUP_ROWS:
+                    writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
+                    waiting = []
+            assert writer is not None
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
+            if metadata:
+                writer.add_key_value_metadata(metadata)
+        finally:
+            if writer is not None:
+                writer.close()
+
+    return write
 
 
-def _place(results: Results, path: Path, data: Any, mode: int | None = None) -> None:
-    """Write aside, flush, rename, flush the folder."""
+def _place(results: Results, path: Path, data: bytes | Write, mode: int | None = None) -> None:
+    """Write aside (bytes, or whatever a `Write` writes), flush, rename, flush the folder."""
     aside = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
     try:
         try:
             # Made unreadable to others from its first byte on.
             handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                if callable(data):
+                    data(file)
+                else:
+                    file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             results.own(aside, results.file_mode if mode is None else mode)
