@@ -63,6 +63,12 @@ class Corpus:
     folder: Path
     archives: dict[str, list[dict[str, Any]]]
 
+    @classmethod
+    def at(cls, folder: str | Path) -> "Corpus":
+        """Open what `make` has finished."""
+        folder = Path(folder)
+        return cls(folder, json.loads((folder / "corpus.json").read_text()))
+
     def paths(self, archive: str) -> list[Path]:
         """The files of one archive, in order."""
         return [self.folder / film["path"] for film in self.archives[archive]]
@@ -74,10 +80,21 @@ def corpus(
     """Open the corpus of `films` films a transfer syntax; make it where it is missing."""
     name = f"{films}-films-v{VERSION}"
     folder = cache / (name if side_px == SIDE_PX else f"{name}-{side_px}px")
-    listing = folder / "corpus.json"
-    if not listing.exists():
+    if not (folder / "corpus.json").exists():
         make(folder, films, side_px=side_px, workers=workers)
-    return Corpus(folder, json.loads(listing.read_text()))
+    return Corpus.at(folder)
+
+
+def options_of(description: str) -> argparse.ArgumentParser:
+    """The command line of every script that the grid starts on some archives."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--corpus", type=Corpus.at, required=True, help="folder with corpus.json")
+    parser.add_argument(
+        "--archives", type=lambda names: names.split(","), required=True,
+        help="names, separated by commas",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", required=True)
+    return parser
 
 
 def make(folder: Path, films: int, *, side_px: int, workers: int) -> None:

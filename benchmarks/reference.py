@@ -4,7 +4,6 @@ Computed once a corpus, checkpoint and input size, and kept beside the films. Lo
 the same pictures share one answer: the raw archive's.
 """
 
-import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.corpus import LOSSY, Corpus
+from benchmarks.corpus import LOSSY, Corpus, options_of
 
 CHUNK = 8
 
@@ -59,7 +58,9 @@ def complete(corpus: Corpus, archives: list[str], checkpoint: str) -> None:
             with torch.inference_mode():
                 found = torch.sigmoid(model(torch.from_numpy(films)))[:, 0].tolist()
             answers |= dict(zip(missing[start : start + CHUNK], found, strict=True))
-            file.write_text(json.dumps(answers, indent=1))
+            aside = file.with_suffix(".part")
+            aside.write_text(json.dumps(answers, indent=1))
+            aside.replace(file)
             bar.update(len(films))
 
 
@@ -73,13 +74,8 @@ def _prepared(path: Path, *, spec: Any) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compute the reference's probabilities.")
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--archives", required=True)
-    parser.add_argument("--checkpoint", required=True)
-    options = parser.parse_args()
-    corpus = Corpus(options.corpus, json.loads((options.corpus / "corpus.json").read_text()))
-    complete(corpus, options.archives.split(","), options.checkpoint)
+    options = options_of("Compute the reference's probabilities.").parse_args()
+    complete(options.corpus, options.archives, options.checkpoint)
 
 
 if __name__ == "__main__":

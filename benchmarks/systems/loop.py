@@ -5,25 +5,24 @@ decoded ahead) and stops when its last probability is written. Start-up is every
 imports, network, workers, and the warm-up films of the first archive.
 """
 
-import argparse
 import csv
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from benchmarks.corpus import Corpus
-from vfscreen.model.checkpoint import CheckpointInfo, read_info
+from benchmarks.corpus import options_of
+from vfscreen.model.checkpoint import CheckpointInfo, load_weights, read_info
 
 _IMPORTED_AT = time.monotonic()
-# Enough to import every decoder in every worker, and to warm the network's kernels.
-WARM_UP_BATCHES_A_WORKER = 1
+# A batch a worker: enough to import every decoder in each, and to warm the network's kernels.
 WARM_UP_FILMS_A_BATCH = 2
 
 
@@ -31,7 +30,7 @@ WARM_UP_FILMS_A_BATCH = 2
 class Request:
     """What a system is asked for."""
 
-    paths: list[Path]
+    paths: list[str]
     info: CheckpointInfo
     settings: dict[str, int]
     turns: "Turns"
@@ -43,16 +42,6 @@ class System:
 
     loader: Iterable[tuple[Tensor, Tensor]]
     probabilities: Callable[[Tensor], Tensor]
-
-
-@dataclass(slots=True)
-class Pass:
-    """One timed pass over one archive."""
-
-    archive: str
-    films: int
-    seconds: float
-    probabilities: list[float] = field(repr=False)
 
 
 class Turns(Sampler[list[int]]):
@@ -70,6 +59,17 @@ class Turns(Sampler[list[int]]):
         return math.ceil(len(self.numbers) / self.batch_size)
 
 
+def plain_network(info: CheckpointInfo) -> Callable[[Tensor], Tensor]:
+    """The network as its checkpoint has it, in float32: films to probabilities."""
+    model = load_weights(info)
+
+    @torch.no_grad()
+    def probabilities(films: Tensor) -> Tensor:
+        return torch.sigmoid(model(films))[:, 0]
+
+    return probabilities
+
+
 def main(name: str, settings: dict[str, int], build: Callable[[Request], System]) -> None:
     """Run one system as a script.
 
@@ -82,45 +82,32 @@ def main(name: str, settings: dict[str, int], build: Callable[[Request], System]
     build : callable
         Loads everything; workers may start later.
     """
-    parser = argparse.ArgumentParser(description=f"Measure {name}.")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder with corpus.json")
-    parser.add_argument("--archives", required=True, help="names, separated by commas")
+    parser = options_of(f"Measure {name}.")
     parser.add_argument("--films", type=int, default=None, help="only the first so many of each")
-    parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--started-at", type=float, default=_IMPORTED_AT, help="monotonic seconds")
     for key, value in settings.items():
         parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=value)
     options = parser.parse_args()
     used = {key: getattr(options, key) for key in settings}
-    corpus = Corpus(options.corpus, json.loads((options.corpus / "corpus.json").read_text()))
-    archives = options.archives.split(",")
     numbers: dict[str, list[int]] = {}
-    paths: list[Path] = []
-    for archive in archives:
-        films = corpus.paths(archive)[: options.films]
+    paths: list[str] = []
+    for archive in options.archives:
+        films = options.corpus.paths(archive)[: options.films]
         numbers[archive] = list(range(len(paths), len(paths) + len(films)))
-        paths += films
+        paths += map(str, films)
     turns = Turns(used["batch_size"])
     system = build(Request(paths, read_info(options.checkpoint), used, turns))
     startup_s = 0.0
     passes = []
-    for archive in archives:
+    for archive in options.archives:
         _warm_up(system, turns, numbers[archive], used)
         startup_s = startup_s or time.monotonic() - options.started_at
         passes.append(_timed(system, turns, archive, numbers[archive], options.out))
     result = {
         "startup_s": startup_s,
         "settings": used | {"threads": torch.get_num_threads()},
-        "passes": [
-            {
-                "archive": done.archive,
-                "films": done.films,
-                "seconds": done.seconds,
-                "probabilities": done.probabilities,
-            }
-            for done in passes
-        ],
+        "passes": passes,
     }
     options.out.write_text(json.dumps(result))
 
@@ -128,15 +115,17 @@ def main(name: str, settings: dict[str, int], build: Callable[[Request], System]
 def _warm_up(system: System, turns: Turns, numbers: list[int], settings: dict[str, int]) -> None:
     """Few films, every worker; the network sees a full batch once, as in the timed pass."""
     turns.batch_size = WARM_UP_FILMS_A_BATCH
-    batches = max(1, settings["workers"]) * WARM_UP_BATCHES_A_WORKER
-    turns.numbers = (numbers * batches)[: batches * WARM_UP_FILMS_A_BATCH]
+    count = max(1, settings["workers"]) * WARM_UP_FILMS_A_BATCH
+    turns.numbers = (numbers * count)[:count]
     films = [batch for batch, _ in system.loader][-1]
     turns.batch_size = settings["batch_size"]
     copies = -(-turns.batch_size // len(films))
     system.probabilities(films.repeat(copies, 1, 1, 1)[: turns.batch_size])
 
 
-def _timed(system: System, turns: Turns, archive: str, numbers: list[int], out: Path) -> Pass:
+def _timed(
+    system: System, turns: Turns, archive: str, numbers: list[int], out: Path
+) -> dict[str, Any]:
     """One pass, probabilities written to a CSV file as they come."""
     turns.numbers = numbers
     found: dict[int, float] = {}
@@ -150,4 +139,9 @@ def _timed(system: System, turns: Turns, archive: str, numbers: list[int], out: 
                 rows.writerow([number, probability])
                 found[number] = probability
     seconds = time.perf_counter() - began
-    return Pass(archive, len(numbers), seconds, [found[number] for number in numbers])
+    return {
+        "archive": archive,
+        "films": len(numbers),
+        "seconds": seconds,
+        "probabilities": [found[number] for number in numbers],
+    }

@@ -19,10 +19,8 @@ from monai.transforms import (
     NormalizeIntensityd,
     Resized,
 )
-from torch import Tensor
 
-from benchmarks.systems.loop import Request, System, main
-from vfscreen.model.checkpoint import load_weights
+from benchmarks.systems.loop import Request, System, main, plain_network
 
 SETTINGS = {"workers": len(os.sched_getaffinity(0)), "batch_size": 16}
 WINDOW_CENTER, WINDOW_WIDTH, PHOTOMETRIC = "00281050", "00281051", "00280004"
@@ -46,7 +44,6 @@ class Displayd(MapTransform):
 def build(request: Request) -> System:
     """Load it."""
     spec = request.info.preprocessing
-    model = load_weights(request.info)
     size = (spec.input_size_px, spec.input_size_px)
     transform = Compose(
         [
@@ -61,19 +58,14 @@ def build(request: Request) -> System:
             EnsureTyped(keys="film", dtype=torch.float32, track_meta=False),
         ]
     )  # fmt: skip
-    items = [{"film": str(path), "number": n} for n, path in enumerate(request.paths)]
+    items = [{"film": path, "number": n} for n, path in enumerate(request.paths)]
     loader = DataLoader(
         Dataset(items, transform),
         batch_sampler=request.turns,
         num_workers=request.settings["workers"],
         persistent_workers=True,
     )
-
-    @torch.no_grad()
-    def probabilities(films: Tensor) -> Tensor:
-        return torch.sigmoid(model(films))[:, 0]
-
-    return System(_Batches(loader), probabilities)
+    return System(_Batches(loader), plain_network(request.info))
 
 
 class _Batches:

@@ -5,15 +5,13 @@ from the first film asked for until the last part is published. Start-up is all 
 process: imports, scan, plan, network, flagging, the one heatmap that the list may ask for.
 """
 
-import argparse
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpus import Corpus
+from benchmarks.corpus import Corpus, options_of
 from benchmarks.process import run
 
 # A list of one: heatmaps are explained on the list's capacity, whatever the archive's size.
@@ -24,19 +22,14 @@ NO_CANARY = "[canary]\nmin_films = 0\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure vfscreen.")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder with corpus.json")
-    parser.add_argument("--archives", required=True, help="names, separated by commas")
-    parser.add_argument("--checkpoint", required=True)
+    parser = options_of("Measure vfscreen.")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--canary", action="store_true", help="leave the canary at its default")
-    parser.add_argument("--settings", default="", help="further lines of vfscreen.toml")
     options = parser.parse_args()
-    corpus = Corpus(options.corpus, json.loads((options.corpus / "corpus.json").read_text()))
-    settings = SETTINGS + ("" if options.canary else NO_CANARY) + options.settings
+    settings = SETTINGS if options.canary else SETTINGS + NO_CANARY
     passes = [
-        measured(corpus, archive, options.checkpoint, settings)
-        for archive in options.archives.split(",")
+        measured(options.corpus, archive, options.checkpoint, settings)
+        for archive in options.archives
     ]
     options.out.write_text(json.dumps({"settings": {"toml": settings}, "passes": passes}))
 
@@ -47,7 +40,6 @@ def measured(corpus: Corpus, archive: str, checkpoint: str, settings: str) -> di
         folder = Path(name)
         (folder / "vfscreen.toml").write_text(settings)
         results = folder / "results"
-        began = time.monotonic()
         finished = run(
             [
                 sys.executable, "-m", "vfscreen.cli.main", "screen", str(corpus.folder / archive),
@@ -55,7 +47,6 @@ def measured(corpus: Corpus, archive: str, checkpoint: str, settings: str) -> di
             ],
             cwd=folder, environment={"XDG_CONFIG_HOME": str(folder / "config")},
         )  # fmt: skip
-        wall_s = time.monotonic() - began
         ledger = json.loads(next((results / "runs").glob("*.json")).read_text())
         found = _probabilities(results)
     films = corpus.archives[archive]
@@ -66,7 +57,7 @@ def measured(corpus: Corpus, archive: str, checkpoint: str, settings: str) -> di
         "archive": archive,
         "films": len(films),
         "seconds": stage["seconds"],
-        "startup_s": wall_s - stage["seconds"],
+        "startup_s": finished.wall_s - stage["seconds"],
         "peak_bytes": finished.peak_tree_bytes,
         "stages": ledger["stages"],
         "decode_routes": ledger["decode_routes"],

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.systems.loop import Request, System, main
-from vfscreen.model.checkpoint import load_weights
+from benchmarks.systems.loop import Request, System, main, plain_network
 from vfscreen.preprocessing import Preprocessing
 
 SETTINGS = {"workers": len(os.sched_getaffinity(0)), "batch_size": 16}
@@ -48,21 +47,13 @@ def prepare(dataset: pydicom.Dataset, spec: Preprocessing) -> Tensor:
 
 def build(request: Request) -> System:
     """Load it."""
-    spec = request.info.preprocessing
-    model = load_weights(request.info)
-    films = Films([str(path) for path in request.paths], spec)
     loader = DataLoader(
-        films,
+        Films(request.paths, request.info.preprocessing),
         batch_sampler=request.turns,
         num_workers=request.settings["workers"],
         persistent_workers=True,
     )
-
-    @torch.no_grad()
-    def probabilities(films: Tensor) -> Tensor:
-        return torch.sigmoid(model(films))[:, 0]
-
-    return System(loader, probabilities)
+    return System(loader, plain_network(request.info))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ import torchxrayvision as xrv
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.systems.loop import Request, System, main
-from vfscreen.model.checkpoint import load_weights
+from benchmarks.systems.loop import Request, System, main, plain_network
 from vfscreen.preprocessing import Preprocessing
 
 SETTINGS = {"workers": len(os.sched_getaffinity(0)), "batch_size": 16}
@@ -42,19 +41,13 @@ class Films(Dataset[tuple[Tensor, int]]):
 
 def build(request: Request) -> System:
     """Load it."""
-    model = load_weights(request.info)
     loader = DataLoader(
-        Films([str(path) for path in request.paths], request.info.preprocessing),
+        Films(request.paths, request.info.preprocessing),
         batch_sampler=request.turns,
         num_workers=request.settings["workers"],
         persistent_workers=True,
     )
-
-    @torch.no_grad()
-    def probabilities(films: Tensor) -> Tensor:
-        return torch.sigmoid(model(films))[:, 0]
-
-    return System(loader, probabilities)
+    return System(loader, plain_network(request.info))
 
 
 if __name__ == "__main__":

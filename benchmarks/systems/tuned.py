@@ -137,7 +137,7 @@ def build(request: Request) -> System:
     model = fast_network(request.info)
     dtype = model.backbone.conv1.weight.dtype
     loader = DataLoader(
-        Films([str(path) for path in request.paths], request.info.preprocessing),
+        Films(request.paths, request.info.preprocessing),
         batch_sampler=request.turns,
         num_workers=settings["workers"],
         prefetch_factor=settings["prefetch"],
