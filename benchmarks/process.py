@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class Finished:
 def run(
     command: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Finished:
-    """Run a command in a process group of its own; whatever ends us ends all of it.
+    """Run a command out of reach of the terminal's Ctrl-C; what ends us ends its whole tree.
 
     Raises
     ------
@@ -66,8 +67,7 @@ def run(
                 _sample(process.pid, finished)
     finally:
         if process.poll() is None:
-            # The group: workers may not notice that their parent is gone.
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process.pid)
             process.wait()
     finished.wall_s = time.monotonic() - began
     if process.returncode != 0:
@@ -87,6 +87,18 @@ def _sample(pid: int, finished: Finished) -> None:
         finished.peak_resident_bytes = parent + children
         shared_once = sum(_kilobytes(member, "smaps_rollup", "Pss") for member in (pid, *tree))
         finished.peak_tree_bytes = max(finished.peak_tree_bytes, 1024 * shared_once)
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all below it, also what has a process group or session of its own."""
+    for member in (pid, *descendants(pid)):
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM (`kill`, `timeout`) end us as Ctrl-C does, with all that was started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def descendants(pid: int) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.corpus import corpus
 from benchmarks.grid import BASELINE_PYTHON, ROOT
-from benchmarks.process import run, say
+from benchmarks.process import interrupt_on_sigterm, run, say
 from benchmarks.systems.tuned import CORES
 
 ARCHIVES = ("raw", "jpeg-lossless", "mixed")
@@ -19,6 +19,7 @@ SETTINGS = tuple(itertools.product((CORES, 2 * CORES), (4, 8, 16), (1, CORES)))
 
 
 def main() -> None:
+    interrupt_on_sigterm()
     made = corpus()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"

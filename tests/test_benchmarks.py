@@ -1,11 +1,14 @@
 """The benchmarks' arithmetic, and the READMEs' figures against the committed results."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks import figures, report
 from benchmarks.grid import CANARY, FLOOR, FULL, HALF, Plan, tasks
+from benchmarks.process import kill_tree
 from benchmarks.scaling import growth
 
 
@@ -88,6 +91,19 @@ def test_a_system_that_failed_is_named():
     broken = result([cell()], [floor_cell()])
     broken["failed"].append({"task": {"system": "monai"}, "error": ""})
     assert "Did not finish: monai" in report.render(broken, "file.json", full=True)
+
+
+def test_whatever_a_process_started_ends_with_it():
+    inner = "import time; print('here', flush=True); time.sleep(60)"
+    outer = (
+        "import subprocess, sys;"
+        f"subprocess.run([sys.executable, '-c', {inner!r}], start_new_session=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        kill_tree(process.pid)
+        # The pipe ends when nobody holds it any more.
+        assert process.stdout.read() == b""
 
 
 def test_the_order_of_the_systems_rotates_and_every_task_is_there_once():
