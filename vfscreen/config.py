@@ -107,12 +107,6 @@ class InferenceConfig:
     device: str = _key("`auto`, `cpu` or `cuda`", "auto")
     batch_size: int = _key("films a batch; 0 chooses by device", 0, low=0, high=4096)
     precision: str = _key("`auto`, `float32`, `bfloat16` or `float16`", "auto")
-    compile_from: int = _key(
-        "on a CPU, films a core to screen from which compiling the network pays within the run "
-        "(a C++ compiler is needed, else it runs as it is); 0: never",
-        6000,
-        low=0,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ class _Path:
         with run.timed("load"):
             from vfscreen.jobs.lanes import Lanes
 
-            predictor = run.predictor(info, config.inference, len(films))
+            predictor = run.predictor(info, config.inference)
             batch_size = config.inference.batch_size or predictor.batch_size
             self.on_gpu = gpu_syntaxes(
                 run, films, lambda some: tasks(some, info), config.decode, pool, predictor.device
@@ -237,7 +237,6 @@ class _Path:
                 # The other half is for the films that are being decoded meanwhile.
                 most_bytes=config.decode.buffer_bytes // 2,
             )
-            run.ledger.host["compiled"] = predictor.compiled
         self.given_back: set[int] = set()
 
     def outcomes(self, stop: StopRequest) -> Iterator[Shard]:

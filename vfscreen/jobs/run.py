@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,18 +48,14 @@ class Run:
         """Sortable by time."""
         return self.ledger.run_id
 
-    def predictor(
-        self, info: "CheckpointInfo", config: InferenceConfig, films: int = 0
-    ) -> "Predictor":
-        """The network of a checkpoint, loaded once a run; `films` says how much it has to do."""
+    def predictor(self, info: "CheckpointInfo", config: InferenceConfig) -> "Predictor":
+        """The network of a checkpoint, loaded once a run."""
         from vfscreen.model.inference import Predictor
 
         if info.checkpoint_sha256 not in self.predictors:
-            compiled = films >= config.compile_from * len(os.sched_getaffinity(0)) > 0
-            loaded = Predictor(
-                info, device=config.device, precision=config.precision, compiled=compiled
-            )
-            self.ledger.host["inference"] = f"{loaded.device}, {loaded.precision}"
+            loaded = Predictor(info, device=config.device, precision=config.precision)
+            packed = ", packed" if loaded.packed else ""
+            self.ledger.host["inference"] = f"{loaded.device}, {loaded.precision}{packed}"
             self.predictors[info.checkpoint_sha256] = loaded
         return self.predictors[info.checkpoint_sha256]
 

@@ -6,11 +6,10 @@ a probability depends neither on how many films came with it nor on their order.
 """
 
 import copy
-import logging
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -21,8 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from vfscreen.errors import UsageError
 from vfscreen.model.checkpoint import CheckpointInfo, load_weights
 from vfscreen.model.network import FilmClassifier
-
-log = logging.getLogger("vfscreen")
+from vfscreen.model.packed import pack
 
 _PRECISIONS = {
     "float32": torch.float32,
@@ -58,6 +56,8 @@ class Predictor:
         How many films a caller best hands over at once.
     lanes : int
         How many threads best call `logits` at a time, each with `torch.set_num_threads(1)`.
+    packed : bool
+        Whether the network runs as `packed.PackedNetwork`.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class Predictor:
         *,
         device: str = "auto",
         precision: str = "auto",
-        compiled: bool = False,
     ) -> None:
         """Load the network.
 
@@ -78,8 +77,6 @@ class Predictor:
             `auto`, `cpu` or `cuda`.
         precision : str
             `auto`, or the name of one.
-        compiled : bool
-            Compile the network for this CPU at `warm_up`; on a GPU it never limits a run.
 
         Raises
         ------
@@ -97,32 +94,21 @@ class Predictor:
         self.lanes = len(os.sched_getaffinity(0))
         self._model = load_weights(info)
         self._dtype = _PRECISIONS[self.precision]
-        self._fast: nn.Module = _fused(self._model, self.device, self._dtype)
-        self._eager = self._fast
-        if compiled and self.device.type == "cpu":
-            # Freezing is what pays: constants folded, weights packed, activations fused.
-            self._fast = cast(nn.Module, torch.compile(self._eager, options={"freezing": True}))
+        folded = _folded(self._model, self.device, self._dtype)
+        packed = None
+        if self.device.type == "cpu":
+            packed = pack(folded, self._noise(self._fixed).to(self._dtype))
+        self._fast: Callable[[Tensor], Tensor] = packed or folded
+        self.packed = packed is not None
 
-    @property
-    def compiled(self) -> bool:
-        """Whether the network runs compiled."""
-        return self._fast is not self._eager
+    def _noise(self, films: int) -> Tensor:
+        size = self.info.preprocessing.input_size_px
+        noise = torch.randn(films, 1, size, size, generator=torch.Generator().manual_seed(1))
+        return noise.contiguous(memory_format=torch.channels_last)
 
     def warm_up(self) -> None:
-        """Run an empty batch, in the thread that will call `logits`: kernels are chosen by it.
-
-        Where there is no C++ compiler, a network that was to be compiled runs as it is.
-        """
-        size = self.info.preprocessing.input_size_px
-        empty, model = torch.zeros(1, 1, size, size), self._fast
-        try:
-            self._run(model, self._dtype, empty)
-        except Exception as error:  # whatever a compiler may say
-            if model is self._eager:
-                raise
-            log.warning("the network is not compiled: %s", type(error).__name__)
-            self._fast = self._eager
-            self._run(self._fast, self._dtype, empty)
+        """Run a batch of noise, in the thread that will call `logits`: kernels are chosen by it."""
+        self._run(self._fast, self._dtype, self._noise(1))
 
     @cached_property
     def reference(self) -> FilmClassifier:
@@ -131,7 +117,7 @@ class Predictor:
 
     @cached_property
     def _exact(self) -> FilmClassifier:
-        return _fused(self._model, self.device, torch.float32)
+        return _folded(self._model, self.device, torch.float32)
 
     def logits(self, batch: Tensor) -> NDArray[np.float32]:
         """Logits of prepared films.
@@ -159,7 +145,9 @@ class Predictor:
         return logits
 
     @torch.inference_mode()
-    def _run(self, model: nn.Module, dtype: torch.dtype, batch: Tensor) -> NDArray[np.float32]:
+    def _run(
+        self, model: Callable[[Tensor], Tensor], dtype: torch.dtype, batch: Tensor
+    ) -> NDArray[np.float32]:
         parts = []
         for films in batch.split(self._fixed):  # type: ignore[no-untyped-call]
             count = len(films)
@@ -197,7 +185,7 @@ def _precision(wanted: str, device: torch.device) -> str:
     return wanted
 
 
-def _fused(model: FilmClassifier, device: torch.device, dtype: torch.dtype) -> FilmClassifier:
+def _folded(model: FilmClassifier, device: torch.device, dtype: torch.dtype) -> FilmClassifier:
     """A copy for inference: normalisation folded into convolutions, a stem of one channel."""
     fast = copy.deepcopy(model).float().cpu().eval()
     for module in list(fast.modules()):
