@@ -2,21 +2,24 @@
 
 One process on one core, nothing else running, the stages of the nightly job one after the other
 over the same films: reading, decoding (as a worker does it), preparation, inference. No pool, no
-ledger, no writing. CPU time is what is counted, so that a neighbour does not count.
+ledger, no writing. CPU time is what is counted, so that a neighbour does not count. With `--busy`,
+the same on several cores at a time, and the mean of them.
 """
 
-import argparse
 import json
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.corpus import Corpus
+from benchmarks.corpus import Corpus, options_of
 from benchmarks.figures import STAGES
 
 
@@ -86,24 +89,33 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - began, result
 
 
+def measured_on(
+    core: int, *, corpus: Corpus, archives: Sequence[str], checkpoint: str, films: int
+) -> dict[str, dict[str, float]]:
+    """Core-seconds a film of every stage of every archive, on one core."""
+    os.sched_setaffinity(0, {core})
+    stages = Stages(checkpoint)
+    return {archive: stages.measure(corpus.paths(archive)[:films]) for archive in archives}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure each stage alone.")
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--archives", required=True)
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--films", type=int, default=18)
-    parser.add_argument("--core", type=int, default=None, help="the core to stay on")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = options_of("Measure each stage alone.")
+    parser.add_argument("--films", type=int, default=18, help="only the first so many of each")
+    parser.add_argument("--busy", type=int, default=1, help="cores that do the same at a time")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[0] if options.core is None else cores[options.core]})
-    corpus = Corpus(options.corpus, json.loads((options.corpus / "corpus.json").read_text()))
-    stages = Stages(options.checkpoint)
-    found = {
-        archive: stages.measure(corpus.paths(archive)[: options.films])
-        for archive in options.archives.split(",")
+    cores = sorted(os.sched_getaffinity(0))[: options.busy]
+    one = partial(
+        measured_on, corpus=options.corpus, archives=options.archives,
+        checkpoint=options.checkpoint, films=options.films,
+    )  # fmt: skip
+    with ProcessPoolExecutor(len(cores), multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(one, cores))
+    means = {
+        archive: {stage: sum(one[archive][stage] for one in found) / len(found) for stage in STAGES}
+        for archive in options.archives
     }
-    options.out.write_text(json.dumps(found))
+    options.out.write_text(json.dumps(means))
 
 
 if __name__ == "__main__":

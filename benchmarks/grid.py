@@ -1,20 +1,23 @@
 """The grid: every system on every archive, interleaved, repeated; saved after every process.
 
 One process tree after another. The order of the systems rotates from repeat to repeat, so that a
-machine that warms up or slows down is nobody's advantage. The files are read once beforehand: all
-systems find them in the page cache.
+machine that warms up or slows down is nobody's advantage. Before each process its files are read
+once: all systems find them in the page cache.
+
+Until all is measured the results are in a file `....unfinished.json`. Started again with the same
+plan, on the same machine with the same versions, the grid goes on with it.
 """
 
 import argparse
 import csv
+import io
 import json
 import os
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,8 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.corpus import CACHE, FILMS, HERE, MIXED, MIXED_SHORT, QUICK_FILMS, SYNTAXES, Corpus
 from benchmarks.corpus import corpus as open_corpus
-from benchmarks.figures import STAGES, differences
-from benchmarks.process import ProcessFailedError, run, say
+from benchmarks.figures import differences
+from benchmarks.process import ProcessFailedError, interrupt_on_sigterm, run, say
 from benchmarks.reference import known
 
 RESULTS = HERE / "results"
@@ -31,6 +34,7 @@ ROOT = HERE.parent
 # The baselines have an environment of their own: it holds GPL decoders.
 BASELINE_PYTHON = HERE / ".venv" / "bin" / "python"
 FORMAT = 1
+UNFINISHED = ".unfinished.json"
 
 VFSCREEN, CANARY, FLOOR = "vfscreen", "vfscreen with canary", "floor"
 MODULES = {
@@ -104,25 +108,33 @@ class Grid:
     def measure(self) -> None:
         """Run what is not in the result yet."""
         todo = [task for task in map(self._rest, tasks(self.plan)) if task is not None]
-        began = time.monotonic()
+        began, before = time.monotonic(), self.result.get("measured_s", 0.0)
+        self.result["failed"] = []  # what failed is tried again
         for number, task in enumerate(todo):
             say(
                 f"{number + 1}/{len(todo)} repeat {task.repeat + 1}, {task.system}, "
                 f"{task.input_size_px} px, {', '.join(task.archives)}; "
                 f"{(time.monotonic() - began) / 60:.1f} min so far"
             )
+            self._into_page_cache(task)
             try:
                 (self._floor if task.system == FLOOR else self._system)(task)
             except ProcessFailedError as error:
                 # The others' figures are worth having; the report shows that this one is missing.
                 say(f"FAILED: {error}")
-                self.result["failed"].append({"task": asdict(task), "error": str(error)[-500:]})
-            self.result["measured_s"] = self._before + time.monotonic() - began
+                last_line = str(error).strip().splitlines()[-1].replace(f"{ROOT}/", "")
+                self.result["failed"].append({"task": asdict(task), "error": last_line[-500:]})
+            self.result["measured_s"] = before + time.monotonic() - began
             self.save()
+        finished = self.out.with_name(self.out.name.replace(UNFINISHED, ".json"))
+        self.out.replace(finished)
+        self.out.with_suffix(".csv").replace(finished.with_suffix(".csv"))
+        self.out = finished
 
-    @property
-    def _before(self) -> float:
-        return float(self.result.get("measured_s_before", 0.0))
+    def _into_page_cache(self, task: Task) -> None:
+        for archive in task.archives:
+            for path in self.corpus.paths(archive):
+                path.read_bytes()
 
     def _rest(self, task: Task) -> Task | None:
         where = "floor" if task.system == FLOOR else "cells"
@@ -136,8 +148,16 @@ class Grid:
         return replace(task, archives=archives) if archives else None
 
     def _system(self, task: Task) -> None:
-        films = (self.plan.films + 1) // 2 if task.system in HALF else None
-        measured, peak_bytes = self._run(task, MODULES[task.system], films)
+        ours = task.system in (VFSCREEN, CANARY)
+        more = [] if ours else ["--started-at", repr(time.monotonic())]
+        if task.system == CANARY:
+            more += ["--canary"]
+        if task.system in HALF:
+            more += ["--films", str((self.plan.films + 1) // 2)]
+        python = sys.executable if ours else str(BASELINE_PYTHON)
+        module = f"benchmarks.systems.{MODULES[task.system]}"
+        measured, peak_bytes = self._run(task, python, module, more)
+        commit = machine.commit()
         for done in measured["passes"]:
             _, model_sha256 = self.checkpoints[task.input_size_px]
             found = done.pop("probabilities")
@@ -147,9 +167,11 @@ class Grid:
                 "system": task.system,
                 "input_size_px": task.input_size_px,
                 "repeat": task.repeat,
+                # A system that starts anew for every archive says the next two itself.
                 "startup_s": measured.get("startup_s"),
                 "peak_bytes": peak_bytes,
                 "settings": measured["settings"],
+                "commit": commit,
                 "max_difference": worst,
                 "mean_difference": mean,
                 "ended_at": time.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -157,79 +179,63 @@ class Grid:
             self.result["cells"].append(cell)
             say(f"    {cell['archive']:14} {cell['films'] / cell['seconds']:6.2f} films/s")
 
-    def _run(self, task: Task, module: str, films: int | None) -> tuple[dict[str, Any], int]:
-        nightly = task.system in (VFSCREEN, CANARY)
-        python = sys.executable if nightly else str(BASELINE_PYTHON)
+    def _floor(self, task: Task) -> None:
+        """Each stage alone on one core; then again with the same on every core."""
+        commit, levels = machine.commit(), sorted({1, len(os.sched_getaffinity(0))})
+        films = ["--films", str(self.plan.floor_films)]
+        measured = {
+            busy: self._run(
+                task, sys.executable, "benchmarks.floor", [*films, "--busy", str(busy)]
+            )[0]
+            for busy in levels
+        }
+        self.result["floor"] += [
+            {
+                "system": FLOOR,
+                "archive": archive,
+                "input_size_px": task.input_size_px,
+                "repeat": task.repeat,
+                "busy_cores": busy,
+                "commit": commit,
+                "core_s_a_film": core_s,
+            }
+            for busy in levels
+            for archive, core_s in measured[busy].items()
+        ]
+
+    def _run(
+        self, task: Task, python: str, module: str, more: Sequence[str]
+    ) -> tuple[dict[str, Any], int]:
+        """What a script found, and the peak memory of its process tree."""
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "out.json"
-            more = ["--canary"] if task.system == CANARY else []
-            if films is not None:
-                more += ["--films", str(films)]
-            if not nightly:
-                more += ["--started-at", repr(time.monotonic())]
             finished = run(
                 [
-                    python, "-m", f"benchmarks.systems.{module}", *self._arguments(task),
+                    python, "-m", module, "--corpus", str(self.corpus.folder),
+                    "--archives", ",".join(task.archives),
+                    "--checkpoint", self.checkpoints[task.input_size_px][0],
                     "--out", str(out), *more,
                 ],
                 cwd=ROOT,
             )  # fmt: skip
             return json.loads(out.read_text()), finished.peak_tree_bytes
 
-    def _arguments(self, task: Task) -> list[str]:
-        return [
-            "--corpus", str(self.corpus.folder), "--archives", ",".join(task.archives),
-            "--checkpoint", self.checkpoints[task.input_size_px][0],
-        ]  # fmt: skip
-
-    def _floor(self, task: Task) -> None:
-        """Each stage alone on one core; then again with the same on every core."""
-        cores = len(os.sched_getaffinity(0))
-        for busy in sorted({1, cores}):
-            for archive, core_s in self._floor_processes(task, busy).items():
-                self.result["floor"].append(
-                    {
-                        "system": FLOOR,
-                        "archive": archive,
-                        "input_size_px": task.input_size_px,
-                        "repeat": task.repeat,
-                        "busy_cores": busy,
-                        "core_s_a_film": core_s,
-                    }
-                )
-
-    def _floor_processes(self, task: Task, busy: int) -> dict[str, dict[str, float]]:
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(busy) as pool:
-            outs = [Path(folder) / f"{core}.json" for core in range(busy)]
-            commands = [
-                [
-                    sys.executable, "-m", "benchmarks.floor", *self._arguments(task),
-                    "--films", str(self.plan.floor_films), "--core", str(core), "--out", str(out),
-                ]
-                for core, out in enumerate(outs)
-            ]  # fmt: skip
-            list(pool.map(lambda command: run(command, cwd=ROOT), commands))
-            measured = [json.loads(out.read_text()) for out in outs]
-        return {
-            archive: {
-                stage: sum(one[archive][stage] for one in measured) / busy for stage in STAGES
-            }
-            for archive in measured[0]
-        }
-
     def save(self) -> None:
-        """Write JSON and CSV, whole or not at all."""
-        aside = self.out.with_suffix(".part")
-        aside.write_text(json.dumps(self.result, indent=1) + "\n")
-        aside.replace(self.out)
+        """Write JSON and CSV, each whole or not at all."""
         columns = (
             "system", "archive", "input_size_px", "repeat", "films", "seconds", "startup_s",
             "peak_bytes", "max_difference", "mean_difference", "ended_at",
         )  # fmt: skip
-        with self.out.with_suffix(".csv").open("w", newline="") as file:
-            rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-            rows.writeheader()
-            rows.writerows(self.result["cells"])
+        table = io.StringIO()
+        rows = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(self.result["cells"])
+        aside = self.out.with_suffix(".part")
+        for suffix, text in (
+            (".csv", table.getvalue()), (".json", json.dumps(self.result, indent=1) + "\n")
+        ):  # fmt: skip
+            aside.write_text(text)
+            aside.replace(self.out.with_suffix(suffix))
 
 
 def checkpoints(plan: Plan, folder: Path) -> dict[int, tuple[str, str]]:
@@ -281,78 +287,75 @@ def compute_references(plan: Plan, corpus: Corpus, found: dict[int, tuple[str, s
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Measure the grid.")
+    parser = argparse.ArgumentParser(description="Measure the grid, or go on with a stopped one.")
     parser.add_argument("--quick", action="store_true", help="one repeat, few films, 224 px only")
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--films", type=int, help="films a transfer syntax")
     parser.add_argument("--side-px", type=int, help="side of a film; the area is its square")
     parser.add_argument("--sizes", help="input sizes in pixels, separated by commas")
-    parser.add_argument("--systems", help=f"of {', '.join(MODULES)}")
-    parser.add_argument("--archives", help=f"of {', '.join((*SYNTAXES, MIXED))}")
+    for name, known_names in (("--systems", MODULES), ("--archives", FULL.archives)):
+        parser.add_argument(name, type=_some_of(known_names), help=f"of {', '.join(known_names)}")
+    parser.add_argument("--fresh", action="store_true", help="begin anew, do not go on")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--resume", type=Path, help="a results file that was left unfinished")
     parser.add_argument("--only-prepare", action="store_true", help="films and references only")
     options = parser.parse_args(arguments)
-    plan = _plan(options)
     if not BASELINE_PYTHON.exists():
         parser.error("the baselines' environment is missing: start this by `make bench`")
+    interrupt_on_sigterm()
+    try:
+        _prepare_and_measure(options)
+    except KeyboardInterrupt:
+        say("stopped; what is done is kept, the same command goes on")
+        raise SystemExit(130) from None
+
+
+def _prepare_and_measure(options: argparse.Namespace) -> None:
+    plan = _plan(options)
     made = open_corpus(plan.films, options.cache, side_px=plan.side_px)
     found = checkpoints(plan, made.folder)
+    say("the plain reference's probabilities, where they are not known yet")
     compute_references(plan, made, found)
     if options.only_prepare:
         return
     grid = _grid(plan, made, found, options)
-    _into_page_cache(plan, made)
-    try:
-        grid.measure()
-    except KeyboardInterrupt:
-        say(f"stopped; what is done is in {grid.out}, go on with --resume {grid.out}")
-        raise SystemExit(130) from None
+    grid.measure()
+    for entry in grid.result["failed"]:
+        say(f"FAILED: {entry['task']['system']}: {entry['error']}")
     say(f"written: {grid.out}")
 
 
+def _some_of(names: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    def some(text: str) -> tuple[str, ...]:
+        wanted = tuple(text.split(","))
+        if unknown := set(wanted) - set(names):
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
+        return wanted
+
+    return some
+
+
 def _plan(options: argparse.Namespace) -> Plan:
-    if options.resume:
-        raw = json.loads(options.resume.read_text())["plan"]
-        return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
-    plan = QUICK if options.quick else FULL
     changes: dict[str, Any] = {
         name: value
-        for name in ("repeats", "films", "side_px")
+        for name in ("repeats", "films", "side_px", "systems", "archives")
         if (value := getattr(options, name)) is not None
     }
     if options.sizes:
         changes["sizes_px"] = tuple(int(size) for size in options.sizes.split(","))
-    for name in ("systems", "archives"):
-        if text := getattr(options, name):
-            changes[name] = tuple(text.split(","))
-    return replace(plan, **changes)
+    return replace(QUICK if options.quick else FULL, **changes)
 
 
 def _grid(
     plan: Plan, made: Corpus, found: dict[int, tuple[str, str]], options: argparse.Namespace
 ) -> Grid:
-    if options.resume:
-        result = json.loads(options.resume.read_text())
-        result["measured_s_before"] = result.get("measured_s", 0.0)
-        now = machine.describe(BASELINE_PYTHON)
-        # A reader must be able to see what was measured by which state of the code.
-        result.setdefault("resumed", []).append(
-            {"cells_before": len(result["cells"]), "commit": now["commit"]}
-        )
-        return Grid(plan, made, found, options.resume, result)
-    here = machine.describe(BASELINE_PYTHON)
-    precision = machine.precision()
-    torch = (here["versions"]["torch"] or "unknown").split("+")[0]
-    kind = "" if plan == FULL else "-quick" if plan == QUICK else "-part"
-    name = f"{time.strftime('%Y-%m-%d')}-{precision}-torch{torch}-{machine.slug(here)}{kind}.json"
+    here, began = machine.describe(BASELINE_PYTHON), time.strftime("%Y-%m-%dT%H:%M:%S")
     options.results.mkdir(parents=True, exist_ok=True)
     result = {
         "format": FORMAT,
-        "made": time.strftime("%Y-%m-%d"),
+        "made": began,
         "command": shlex.join(["python", "-m", "benchmarks.grid", *sys.argv[1:]]),
-        "precision": precision,
+        "precision": machine.precision(),
         "machine": here,
         "plan": asdict(plan),
         "film_px": _film_px(made),
@@ -363,7 +366,29 @@ def _grid(
         "floor": [],
         "failed": [],
     }
-    return Grid(plan, made, found, options.results / name, result)
+    if not options.fresh and (stopped := unfinished(options.results, result)):
+        earlier = json.loads(stopped.read_text())
+        say(f"going on with {stopped}, {len(earlier['cells'])} cells; --fresh would begin anew")
+        return Grid(plan, made, found, stopped, earlier)
+    kind = "" if plan == FULL else "-quick" if plan == QUICK else "-part"
+    out = options.results / f"{machine.stem(here, began)}{kind}{UNFINISHED}"
+    return Grid(plan, made, found, out, result)
+
+
+def unfinished(folder: Path, wanted: dict[str, Any]) -> Path | None:
+    """The newest stopped grid of the same plan on the same machine with the same versions.
+
+    The commit may be another one: each cell says at which it was measured.
+    """
+
+    def what(result: dict[str, Any]) -> Any:
+        return result["format"], result["plan"], result["machine"] | {"commit": ""}
+
+    wanted = json.loads(json.dumps(wanted))
+    for path in sorted(folder.glob(f"*{UNFINISHED}"), reverse=True):
+        if what(json.loads(path.read_text())) == what(wanted):
+            return path
+    return None
 
 
 def _film_px(made: Corpus) -> dict[str, int]:
@@ -371,12 +396,6 @@ def _film_px(made: Corpus) -> dict[str, int]:
     return {
         side: round(sum(film[side] for film in films) / len(films)) for side in ("rows", "columns")
     }
-
-
-def _into_page_cache(plan: Plan, made: Corpus) -> None:
-    for archive in plan.archives:
-        for path in made.paths(archive):
-            path.read_bytes()
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ from typing import Any
 
 PACKAGES = (
     "torch", "torchvision", "nvidia-dali-cuda120", "imagecodecs", "numpy", "scipy", "pillow",
-    "pydicom", "pyjpegls", "opencv-python-headless",
+    "pydicom", "pyjpegls", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg",
+    "opencv-python-headless",
 )  # fmt: skip
-BASELINE_PACKAGES = (
-    "monai", "torchxrayvision", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
-    "pylibjpeg-rle",
-)  # fmt: skip
+BASELINE_PACKAGES = ("monai", "torchxrayvision", "pylibjpeg-libjpeg", "pylibjpeg-rle")
+# A change elsewhere (a page, a test, a result) cannot move a figure.
+MEASURED = (":/vfscreen", ":/sql", ":/benchmarks/*.py")
 
 
-def describe(baseline_python: Path) -> dict[str, Any]:
-    """Processor, memory, versions, commit."""
+def describe(baseline_python: Path | None = None) -> dict[str, Any]:
+    """Processor, memory, versions, commit; the baselines' versions where they have a part."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -27,10 +27,21 @@ def describe(baseline_python: Path) -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES}
-        | _versions_of(baseline_python, BASELINE_PACKAGES),
-        "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        | (_versions_of(baseline_python, BASELINE_PACKAGES) if baseline_python else {}),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """The commit that runs; `-dirty` behind it where what is measured has changed since."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
+    return _git("rev-parse", "--short=12", "HEAD") + "-dirty" * bool(changed)
+
+
+def stem(here: dict[str, Any], made: str) -> str:
+    """The beginning of a results file's name; `made` is when it was begun, as in ISO 8601."""
+    torch = here["versions"]["torch"].split("+")[0]
+    return f"{made[:16].replace(':', '')}-{precision()}-torch{torch}-{slug(here)}"
 
 
 def precision() -> str:

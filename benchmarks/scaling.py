@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from benchmarks import machine
 from benchmarks.corpus import CACHE
-from benchmarks.grid import BASELINE_PYTHON, RESULTS, resized_demo
-from benchmarks.process import run, say
+from benchmarks.grid import RESULTS, resized_demo
+from benchmarks.process import interrupt_on_sigterm, run, say
 
 SIZES = (1_000, 10_000, 100_000)
 SIDE_PX, INPUT_SIZE_PX = 96, 32
@@ -189,7 +189,7 @@ def draw(result: dict[str, Any], out: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     where = result["machine"]
     figure.suptitle(
-        f"Small films, {where['cores']} cores of an {where['processor']}, {result['made']}",
+        f"Small films, {where['cores']} cores of an {where['processor']}, {result['made'][:10]}",
         fontsize=11,
     )
     figure.tight_layout()
@@ -208,11 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.results.mkdir(parents=True, exist_ok=True)
     options.cache.mkdir(parents=True, exist_ok=True)
     checkpoint = resized_demo(options.cache / f"demo-{INPUT_SIZE_PX}-px.safetensors", INPUT_SIZE_PX)
-    here = machine.describe(BASELINE_PYTHON)
-    made = time.strftime("%Y-%m-%d")
-    torch = (here["versions"]["torch"] or "unknown").split("+")[0]
-    stem = f"scaling-{made}-{machine.precision()}-torch{torch}-{machine.slug(here)}"
-    out = options.results / f"{stem}.json"
+    here, made = machine.describe(), time.strftime("%Y-%m-%dT%H:%M:%S")
+    out = options.results / f"scaling-{machine.stem(here, made)}.json"
+    interrupt_on_sigterm()
     result: dict[str, Any] = {
         "made": made,
         "command": f"python -m benchmarks.scaling --up-to {options.up_to}",

@@ -3,12 +3,24 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
 from benchmarks import figures, report
-from benchmarks.grid import CANARY, FLOOR, FULL, HALF, Plan, tasks
-from benchmarks.process import kill_tree
+from benchmarks.grid import (
+    CANARY,
+    FLOOR,
+    FULL,
+    HALF,
+    ROOT,
+    UNFINISHED,
+    Grid,
+    Plan,
+    tasks,
+    unfinished,
+)
+from benchmarks.process import ProcessFailedError, kill_tree
 from benchmarks.scaling import growth
 
 
@@ -104,6 +116,64 @@ def test_whatever_a_process_started_ends_with_it():
         kill_tree(process.pid)
         # The pipe ends when nobody holds it any more.
         assert process.stdout.read() == b""
+
+
+def measuring(tmp_path, monkeypatch, system):
+    """A grid of one system on one archive, whose process is `system`."""
+    plan = Plan(films=9, repeats=2, sizes_px=(224,), systems=("obvious",), archives=("raw",))
+    monkeypatch.setattr(Grid, "_into_page_cache", lambda self, task: None)
+    monkeypatch.setattr(Grid, "_floor", lambda self, task: None)
+    monkeypatch.setattr(Grid, "_system", system)
+    begun = result([], []) | {"plan": asdict(plan)}
+    return Grid(plan, None, {}, tmp_path / f"2026-test-2-cores{UNFINISHED}", begun)
+
+
+def test_a_process_that_failed_is_in_the_results_and_the_grid_goes_on(tmp_path, monkeypatch):
+    def system(grid, task):
+        if task.repeat == 0:
+            raise ProcessFailedError(f"line\nOSError: {ROOT}/benchmarks/films is gone")
+        grid.result["cells"].append(cell(task.system, repeat=task.repeat))
+
+    grid = measuring(tmp_path, monkeypatch, system)
+    grid.measure()
+    found = json.loads((tmp_path / "2026-test-2-cores.json").read_text())
+    assert [entry["error"] for entry in found["failed"]] == ["OSError: benchmarks/films is gone"]
+    assert [one["repeat"] for one in found["cells"]] == [1]
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".json"]
+
+
+def test_a_stopped_grid_goes_on_where_it_was(tmp_path, monkeypatch):
+    done = []
+
+    def system(grid, task):
+        if len(done) == 1:
+            done.append("stopped")
+            raise KeyboardInterrupt
+        done.append(task.repeat)
+        grid.result["cells"].append(cell(task.system, repeat=task.repeat))
+
+    grid = measuring(tmp_path, monkeypatch, system)
+    with pytest.raises(KeyboardInterrupt):
+        grid.measure()
+    assert report.newest(tmp_path) is None
+    wanted = result([], []) | {"plan": asdict(grid.plan)}
+    wanted["machine"] = wanted["machine"] | {"commit": "another"}
+    stopped = unfinished(tmp_path, wanted)
+    assert stopped == grid.out
+    grid.result = json.loads(stopped.read_text())
+    grid.measure()
+    assert done == [0, "stopped", 1]
+    assert unfinished(tmp_path, wanted) is None
+    assert report.newest(tmp_path) == tmp_path / "2026-test-2-cores.json"
+
+
+def test_a_grid_of_another_plan_or_of_other_versions_is_not_gone_on_with(tmp_path):
+    begun = result([], [])
+    (tmp_path / f"2026-test-2-cores{UNFINISHED}").write_text(json.dumps(begun))
+    assert unfinished(tmp_path, begun) is not None
+    assert unfinished(tmp_path, begun | {"plan": begun["plan"] | {"films": 11}}) is None
+    other = begun["machine"] | {"versions": {"torch": "3.0"}}
+    assert unfinished(tmp_path, begun | {"machine": other}) is None
 
 
 def test_the_order_of_the_systems_rotates_and_every_task_is_there_once():
