@@ -1,6 +1,6 @@
 """The arithmetic of the benchmarks: medians, spread, ratios, efficiency."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -32,8 +32,8 @@ class Row:
     rate: Figure
     startup_s: Figure
     peak_bytes: int
-    max_difference: float | None
-    mean_difference: float | None
+    max_difference: float
+    mean_difference: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,21 @@ def rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
             rate=figure(cell["films"] / cell["seconds"] for cell in group),
             startup_s=figure(cell["startup_s"] for cell in group),
             peak_bytes=max(cell["peak_bytes"] for cell in group),
-            max_difference=_worst(cell["max_difference"] for cell in group),
-            mean_difference=_worst(cell["mean_difference"] for cell in group),
+            max_difference=max(cell["max_difference"] for cell in group),
+            mean_difference=max(cell["mean_difference"] for cell in group),
         )
         for (system, archive, size), group in groups.items()
     ]
 
 
-def _worst(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return max(known) if known else None
+def failures(failed: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, str, int]]:
+    """How many repeats failed, by system, archive and input size."""
+    tasks = [entry["task"] for entry in failed]
+    return Counter(
+        (task["system"], archive, task["input_size_px"])
+        for task in tasks
+        for archive in task["archives"]
+    )
 
 
 def floors(cells: Sequence[Mapping[str, Any]], busy_cores: int = 1) -> list[Floor]:

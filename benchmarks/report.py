@@ -1,34 +1,42 @@
 """Tables from a results file, for README.md and benchmarks/README.md.
 
-Both hold them between the markers `benchmarks:begin` and `benchmarks:end`; `--write` puts them
-there, `--check` says whether they are in step. Without a file named, it is the newest full grid in
-benchmarks/results.
+Both hold them between the markers `benchmarks:begin` and `benchmarks:end`, and name the file that
+they are from; `--write` puts them there, of the file that is given or of the newest full grid in
+benchmarks/results that is finished. `--check` says whether pages and picture are in step with the
+file that they name.
 """
 
 import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.corpus import HERE, MIXED, SYNTAXES
+from PIL import Image
+
+from benchmarks.corpus import HERE, MIXED, MIXED_SHORT, SYNTAXES
 from benchmarks.figures import (
     STAGES,
     Figure,
     Floor,
     Row,
     efficiency,
+    failures,
     floor_rate,
     floors,
     rows,
 )
-from benchmarks.grid import CANARY, HALF, RESULTS, VFSCREEN
+from benchmarks.grid import CANARY, FLOOR, HALF, RESULTS, VFSCREEN
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 # (short, full): the project's README shows what matters, the benchmarks' everything.
 TARGETS = {HERE.parent / "README.md": False, HERE / "README.md": True}
+PICTURE = RESULTS / "grid.png"
+SOURCE = re.compile(r"From `benchmarks/results/([^`]+)`")
 NAMES = {
     "raw": "raw 16-bit",
     "rle": "RLE",
@@ -39,8 +47,8 @@ NAMES = {
     "j2k-lossless": "JPEG 2000 lossless",
     "j2k-lossy": "JPEG 2000 lossy",
     "htj2k": "HTJ2K",
-    "mixed": "mixed, equal parts",
-    "mixed-short": "mixed, equal parts",
+    MIXED: "mixed, equal parts",
+    MIXED_SHORT: "mixed, equal parts",
 }
 SHOWN = {
     "obvious": "obvious",
@@ -51,101 +59,120 @@ SHOWN = {
 }
 
 
+Key = tuple[str, str, int]
+
+
 def newest(folder: Path = RESULTS) -> Path | None:
-    """The newest results of a full grid; None where there are none."""
-    full = [
-        path
-        for path in folder.glob("*-cores.json")
-        if json.loads(path.read_text()).get("format") is not None
-    ]
-    return max(full, default=None, key=lambda path: path.name)
+    """The newest full grid that is finished; None where there is none."""
+    begun = {path: json.loads(path.read_text()) for path in folder.glob("*-cores.json")}
+    grids = [path for path, result in begun.items() if "plan" in result]
+    return max(grids, default=None, key=lambda path: str(begun[path]["made"]))
 
 
 def render(result: dict[str, Any], source: str, *, full: bool) -> str:
     """All tables as Markdown; `source` is the results file's name."""
     cores = result["machine"]["cores"]
     measured = {(row.system, row.archive, row.input_size_px): row for row in rows(result["cells"])}
+    failed = failures(result["failed"])
     floor = {(f.archive, f.input_size_px): f for f in floors(result["floor"])}
     busy = {(f.archive, f.input_size_px): f for f in floors(result["floor"], cores)}
-    sizes = result["plan"]["sizes_px"]
-    lines = [_heading(result, sizes[0]), ""]
-    lines += _rates(result, measured, floor, busy, sizes, cores)
-    lines += ["", _explanation(result, full=full)]
+    first = result["plan"]["sizes_px"][0]
+    lines = [_heading(result), ""]
+    lines += _rates(result, measured, failed, floor, busy)
+    lines += ["", _explanation(failed, full=full)]
     if full:
         lines += ["", "### The floor", "", *_floor_table(floor, busy, cores)]
         lines += ["", "### Start-up, memory, and whether they do the same job", ""]
-        lines += _systems_table(measured, sizes[0])
-        lines += ["", *_canary(measured, sizes[0])]
-    lines += ["", f"From `benchmarks/results/{source}`, made by `{result['command']}`"]
-    lines[-1] += f" at commit {result['machine']['commit']}; tables by"
-    lines[-1] += " `python -m benchmarks.report --write`."
-    return "\n".join(lines) + "\n"
+        lines += _systems_table(measured, failed, first)
+        lines += _canary(measured, failed, first)
+    return "\n".join([*lines, "", _provenance(result, source)]) + "\n"
 
 
-def _heading(result: dict[str, Any], size: int) -> str:
+def _heading(result: dict[str, Any]) -> str:
     machine, plan = result["machine"], result["plan"]
-    film = result["film_px"]
-    repeats = plan["repeats"]
+    film, films, repeats = result["film_px"], plan["films"], plan["repeats"]
+    mixed = films // len(SYNTAXES) * len(SYNTAXES)
     return (
         f"Films a second, median of {repeats} interleaved repeat{'s' * (repeats > 1)} (lowest to "
         f"highest), {machine['cores']} cores of an {machine['processor']}, no GPU, torch "
-        f"{machine['versions']['torch']}, {plan['films']} films a row of about {film['rows']} x "
-        f"{film['columns']} px. Input to the network {size} px where no other is named."
+        f"{machine['versions']['torch']}, {films} films a row (mixed: {mixed}) of about "
+        f"{film['rows']} x {film['columns']} px. Input to the network {plan['sizes_px'][0]} px "
+        "where no other is named."
+    )
+
+
+def _provenance(result: dict[str, Any], source: str) -> str:
+    begun_at = result["machine"]["commit"]
+    cells = [*result["cells"], *result["floor"]]
+    commits = dict.fromkeys(cell.get("commit", begun_at) for cell in cells)
+    return (
+        f"From `benchmarks/results/{source}`, made by `{result['command']}` in "
+        f"{result['measured_s'] / 60:.0f} minutes at commit {', '.join(commits)}; tables by "
+        "`python -m benchmarks.report --write`."
     )
 
 
 def _rates(
     result: dict[str, Any],
-    measured: dict[tuple[str, str, int], Row],
+    measured: dict[Key, Row],
+    failed: Counter[Key],
     floor: dict[tuple[str, int], Floor],
     busy: dict[tuple[str, int], Floor],
-    sizes: Sequence[int],
-    cores: int,
 ) -> list[str]:
-    systems = [name for name in SHOWN if any(key[0] == name for key in measured)]
+    cores, first = result["machine"]["cores"], result["plan"]["sizes_px"][0]
+    systems = [name for name in SHOWN if any(key[0] == name for key in (*measured, *failed))]
     head = ["archive", *(SHOWN[s] for s in systems), "floor", "against obvious", "against tuned"]
     head += ["efficiency", f"(floor on {cores} busy cores)"]
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    for archive, size in _places(measured, sizes):
+    for archive, size in places(result):
         ours = measured.get((VFSCREEN, archive, size))
-        cells = [_place(archive, size, sizes[0])]
-        cells += [_rate(measured.get((system, archive, size))) for system in systems]
+        cells = [NAMES[archive] if size == first else f"{NAMES[archive]}, {size} px"]
+        for key in ((system, archive, size) for system in systems):
+            cells.append(_rate(measured.get(key), failed[key]))
         lowest, loaded = floor.get((archive, size)), busy.get((archive, size))
-        cells.append(f"{floor_rate(lowest, cores):.1f}" if lowest else "")
+        if lowest:
+            cells.append(number(floor_rate(lowest, cores)))
+        else:
+            cells.append(_rate(None, failed[FLOOR, archive, size]))
         for other in ("obvious", "tuned"):
             theirs = measured.get((other, archive, size))
-            both = ours is not None and theirs is not None
-            cells.append(f"{ours.rate.median / theirs.rate.median:.1f}x" if both else "")
+            cells.append(f"{ours.rate.median / theirs.rate.median:.1f}x" if ours and theirs else "")
         for one in (lowest, loaded):
-            both = ours is not None and one is not None
-            share = efficiency(one, rate=ours.rate.median, cores=cores) if both else 0.0
-            cells.append(f"{share:.0%}" if both else "")
+            if ours and one:
+                cells.append(f"{efficiency(one, rate=ours.rate.median, cores=cores):.0%}")
+            else:
+                cells.append("")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def _places(
-    measured: dict[tuple[str, str, int], Row], sizes: Sequence[int]
-) -> list[tuple[str, int]]:
-    order = [*SYNTAXES, MIXED, "mixed-short"]
-    there = {(archive, size) for _, archive, size in measured}
+def places(result: dict[str, Any]) -> list[tuple[str, int]]:
+    """What has been measured or has failed: archive and input size, in the order of the tables."""
+    order, sizes = list(NAMES), result["plan"]["sizes_px"]
+    there = {(cell["archive"], cell["input_size_px"]) for cell in result["cells"]}
+    there |= {(archive, size) for _, archive, size in failures(result["failed"])}
     return sorted(there, key=lambda place: (sizes.index(place[1]), order.index(place[0])))
 
 
-def _place(archive: str, size: int, first: int) -> str:
-    return NAMES[archive] if size == first else f"{NAMES[archive]}, {size} px"
-
-
-def _rate(row: Row | None) -> str:
-    return "" if row is None else _spread(row.rate)
+def _rate(row: Row | None, failed: int) -> str:
+    if row is None:
+        return "failed" if failed else ""
+    return _spread(row.rate) + (f", {failed} failed" if failed else "")
 
 
 def _spread(figure: Figure) -> str:
-    shown = f"{figure.median:.1f}"
-    return shown if figure.repeats == 1 else f"{shown} ({figure.low:.1f}-{figure.high:.1f})"
+    if figure.repeats == 1:
+        return number(figure.median)
+    low, high = (number(rate, like=figure.median) for rate in (figure.low, figure.high))
+    return f"{number(figure.median)} ({low}-{high})"
 
 
-def _explanation(result: dict[str, Any], *, full: bool) -> str:
+def number(rate: float, like: float | None = None) -> str:
+    """Films/s with one decimal, with two where they (or what they stand beside) are under 2."""
+    return f"{rate:.1f}" if (like or rate) >= 2 else f"{rate:.2f}"
+
+
+def _explanation(failed: Counter[Key], *, full: bool) -> str:
     half = " and ".join(SHOWN[name] for name in HALF)
     text = (
         "Clock: from the first film asked for until the last probability is written, start-up not "
@@ -159,10 +186,9 @@ def _explanation(result: dict[str, Any], *, full: bool) -> str:
             f" {half} read the first half of each archive. Larger inputs read the beginning of "
             "the mixed archive, three films a syntax."
         )
-    failed = result["failed"]
     if failed:
-        names = sorted({entry["task"]["system"] for entry in failed})
-        text += f" **Did not finish: {', '.join(names)}.**"
+        names = sorted({SHOWN.get(system, system).strip("*") for system, _, _ in failed})
+        text += f" **Failed: {', '.join(names)}.**"
     return text
 
 
@@ -185,7 +211,7 @@ def _floor_table(
     return lines
 
 
-def _systems_table(measured: dict[tuple[str, str, int], Row], size: int) -> list[str]:
+def _systems_table(measured: dict[Key, Row], failed: Counter[Key], size: int) -> list[str]:
     lines = [
         f"At {size} px; differences are those of the probabilities to the plain reference's.",
         "",
@@ -195,24 +221,28 @@ def _systems_table(measured: dict[tuple[str, str, int], Row], size: int) -> list
     for system, shown in SHOWN.items():
         mine = [row for (name, _, at), row in measured.items() if name == system and at == size]
         if not mine:
+            if any(key[0] == system and key[2] == size for key in failed):
+                lines.append(f"| {shown} | failed | | | |")
             continue
-        startup = sorted(row.startup_s.median for row in mine)[len(mine) // 2]
+        startup = median(row.startup_s.median for row in mine)
         peak = max(row.peak_bytes for row in mine) / 1e9
-        worst = max(row.max_difference or 0.0 for row in mine)
-        mean = sum(row.mean_difference or 0.0 for row in mine) / len(mine)
+        worst = max(row.max_difference for row in mine)
+        mean = sum(row.mean_difference for row in mine) / len(mine)
         lines.append(f"| {shown} | {startup:.1f} | {peak:.1f} | {worst:.4f} | {mean:.4f} |")
     return lines
 
 
-def _canary(measured: dict[tuple[str, str, int], Row], size: int) -> list[str]:
+def _canary(measured: dict[Key, Row], failed: Counter[Key], size: int) -> list[str]:
     with_it = measured.get((CANARY, MIXED, size))
     without = measured.get((VFSCREEN, MIXED, size))
-    if with_it is None or without is None:
+    times_failed = failed[CANARY, MIXED, size]
+    if (with_it is None and not times_failed) or without is None:
         return []
     return [
+        "",
         "With the canary at its default (at least 8 films a run decoded a second time by the "
-        f"plain reference) the mixed archive runs at {_spread(with_it.rate)} films/s instead of "
-        f"{_spread(without.rate)}."
+        "plain reference), films a second on the mixed archive: "
+        f"{_rate(with_it, times_failed)} instead of {_spread(without.rate)}.",
     ]
 
 
@@ -230,37 +260,48 @@ def replaced(text: str, tables: str) -> str:
     return pattern.sub(lambda _: f"{BEGIN}\n{tables}{END}", text)
 
 
-def out_of_step(source: Path) -> list[Path]:
-    """The pages that do not hold the tables of a results file."""
-    result = json.loads(source.read_text())
+def out_of_step() -> list[str]:
+    """What on the pages does not agree with the results that they say they are from."""
     wrong = []
     for page, full in TARGETS.items():
-        text = page.read_text()
-        if replaced(text, render(result, source.name, full=full)) != text:
-            wrong.append(page)
+        text, name = page.read_text(), page.relative_to(HERE.parent)
+        named = SOURCE.search(text)
+        source = RESULTS / named[1] if named else None
+        if source is None or not source.is_file():
+            wrong.append(f"{name} names no results file that is there")
+            continue
+        if replaced(text, render(json.loads(source.read_text()), source.name, full=full)) != text:
+            wrong.append(f"{name} is out of step with {source.name}")
+        if (drawn := drawn_from(PICTURE)) != source.name:
+            wrong.append(f"{PICTURE.name} shows {drawn}, {name} {source.name}")
     return wrong
+
+
+def drawn_from(picture: Path) -> str | None:
+    """The results file that a plot says it was drawn from."""
+    with Image.open(picture) as image:
+        return image.info.get("Description")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Tables from a results file.")
-    parser.add_argument("file", type=Path, nargs="?", help="default: the newest full grid")
+    parser.add_argument("file", type=Path, nargs="?", help="default: the newest finished full grid")
     parser.add_argument("--write", action="store_true", help="into both READMEs")
     parser.add_argument("--check", action="store_true", help="exit with 1 if they are out of step")
     options = parser.parse_args(arguments)
+    if options.check:
+        wrong = out_of_step()
+        print("\n".join(wrong), end="\n" if wrong else "")
+        sys.exit(1 if wrong else 0)
     source = options.file or newest()
     if source is None:
-        parser.error("there are no results of a full grid yet")
+        parser.error("there are no results of a finished full grid yet")
     result = json.loads(source.read_text())
-    if options.check:
-        wrong = out_of_step(source)
-        for page in wrong:
-            print(f"{page.relative_to(HERE.parent)} is out of step with {source.name}")
-        sys.exit(1 if wrong else 0)
-    if options.write:
-        for page, full in TARGETS.items():
-            page.write_text(replaced(page.read_text(), render(result, source.name, full=full)))
+    if not options.write:
+        print(render(result, source.name, full=True), end="")
         return
-    print(render(result, source.name, full=True), end="")
+    for page, full in TARGETS.items():
+        page.write_text(replaced(page.read_text(), render(result, source.name, full=full)))
 
 
 if __name__ == "__main__":

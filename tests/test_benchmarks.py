@@ -20,6 +20,7 @@ from benchmarks.grid import (
     tasks,
     unfinished,
 )
+from benchmarks.plots import draw
 from benchmarks.process import ProcessFailedError, kill_tree
 from benchmarks.scaling import growth
 
@@ -59,6 +60,7 @@ def result(cells, floor):
         "cells": cells,
         "floor": floor,
         "failed": [],
+        "measured_s": 60.0,
     }
 
 
@@ -99,23 +101,19 @@ def test_the_tables_hold_ratio_efficiency_and_spread():
     assert "| 4.0x | 2.0x | 80% | 80% |" in line
 
 
-def test_a_system_that_failed_is_named():
-    broken = result([cell()], [floor_cell()])
-    broken["failed"].append({"task": {"system": "monai"}, "error": ""})
-    assert "Did not finish: monai" in report.render(broken, "file.json", full=True)
+def failed(system, repeats=1, archive="raw"):
+    task = {"system": system, "archives": [archive], "input_size_px": 224}
+    return [{"task": task | {"repeat": n}, "error": "no memory"} for n in range(repeats)]
 
 
-def test_whatever_a_process_started_ends_with_it():
-    inner = "import time; print('here', flush=True); time.sleep(60)"
-    outer = (
-        "import subprocess, sys;"
-        f"subprocess.run([sys.executable, '-c', {inner!r}], start_new_session=True)"
-    )
-    with subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        kill_tree(process.pid)
-        # The pipe ends when nobody holds it any more.
-        assert process.stdout.read() == b""
+def test_a_system_that_failed_is_not_left_out():
+    broken = result([cell(), cell("tuned")], [floor_cell()])
+    broken["failed"] = failed("monai", 3) + failed("tuned", 1) + failed("obvious", archive="rle")
+    text = report.render(broken, "file.json", full=True)
+    assert "| raw 16-bit |  | 5.0, 1 failed | failed |" in text
+    assert "| RLE | failed |" in text
+    assert "| MONAI | failed |" in text
+    assert "**Failed: MONAI, obvious, tuned.**" in text
 
 
 def measuring(tmp_path, monkeypatch, system):
@@ -176,6 +174,26 @@ def test_a_grid_of_another_plan_or_of_other_versions_is_not_gone_on_with(tmp_pat
     assert unfinished(tmp_path, begun | {"machine": other}) is None
 
 
+def test_the_newest_grid_is_the_one_begun_last_whatever_its_name(tmp_path):
+    for name, made in (("b", "2026-01-01"), ("a", "2026-01-01T10:00:00"), ("c", "2025-12-31")):
+        begun = result([], []) | {"made": made}
+        (tmp_path / f"{name}-2-cores.json").write_text(json.dumps(begun))
+    assert report.newest(tmp_path) == tmp_path / "a-2-cores.json"
+
+
+def test_whatever_a_process_started_ends_with_it():
+    inner = "import time; print('here', flush=True); time.sleep(60)"
+    outer = (
+        "import subprocess, sys;"
+        f"subprocess.run([sys.executable, '-c', {inner!r}], start_new_session=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        kill_tree(process.pid)
+        # The pipe ends when nobody holds it any more.
+        assert process.stdout.read() == b""
+
+
 def test_the_order_of_the_systems_rotates_and_every_task_is_there_once():
     plan = tasks(FULL)
     assert len(set(plan)) == len(plan)
@@ -208,18 +226,37 @@ def test_growth_compares_the_smallest_with_the_largest():
     assert "1.10 times the job's memory" in said
 
 
-def test_the_readmes_hold_the_committed_results():
-    newest = report.newest()
-    if newest is None:
-        pytest.skip("no results of a full grid are committed yet")
-    assert report.out_of_step(newest) == []
+def test_the_pages_and_the_picture_hold_the_committed_results():
+    assert report.out_of_step() == []
+
+
+def test_a_page_that_disagrees_with_its_results_is_found(tmp_path, monkeypatch):
+    page, source = tmp_path / "README.md", tmp_path / "2026-2-cores.json"
+    measured = result([cell(), cell("obvious")], [floor_cell()])
+    source.write_text(json.dumps(measured))
+    page.write_text(
+        f"{report.BEGIN}\n{report.render(measured, source.name, full=False)}{report.END}"
+    )
+    monkeypatch.setattr(report, "HERE", tmp_path / "benchmarks")
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "TARGETS", {page: False})
+    monkeypatch.setattr(report, "drawn_from", lambda picture: source.name)
+    assert report.out_of_step() == []
+    page.write_text(page.read_text().replace("| 5.0 |", "| 5.1 |", 1))
+    assert report.out_of_step() == ["README.md is out of step with 2026-2-cores.json"]
+    source.unlink()
+    assert report.out_of_step() == ["README.md names no results file that is there"]
+
+
+def test_a_plot_says_which_results_it_shows(tmp_path):
+    shown = result([cell(), cell("obvious", archive="mixed")], [floor_cell()])
+    shown["failed"] = failed("monai")
+    draw(shown, "file.json", tmp_path / "grid.png")
+    assert report.drawn_from(tmp_path / "grid.png") == "file.json"
 
 
 def test_all_systems_of_the_committed_results_did_the_same_job():
-    newest = report.newest()
-    if newest is None:
-        pytest.skip("no results of a full grid are committed yet")
-    found = json.loads(newest.read_text())
+    found = json.loads(report.newest().read_text())
     for row in figures.rows(found["cells"]):
         if row.input_size_px == found["plan"]["sizes_px"][0]:
             # Area averaging instead of a triangle filter is what these two may differ by.
