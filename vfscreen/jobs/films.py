@@ -1,7 +1,7 @@
 """The path of films through one run: decode, prepare, infer, save, one shard after another."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -254,14 +254,14 @@ class _Path:
         batch: list[ReadyFilm] = []
         held_bytes = 0
         for item in self.pool.decode(films, stop):
-            film = self.films[item.index]
             if item.mode is DecodeMode.REFERENCE:
                 if isinstance(item, DecodedFilm):
-                    self.canary.reference(item, film.sop_instance_uid)
+                    self.canary.reference(item, self.films[item.index].sop_instance_uid)
                     self.pool.release(item)
                 else:
                     self.canary.not_comparable(item.index)
             elif isinstance(item, DecodeFailure):
+                film = self.films[item.index]
                 lost = failure(film, self.info, Stage.DECODE, item.reason, item.message)
                 yield Shard(failures=[lost])
             else:
@@ -280,11 +280,12 @@ class _Path:
 
     def _tasks(self) -> "Iterator[DecodeTask]":
         """Every film by the fast path, and those of the sample by the reference as well."""
-        for task in tasks(self.films, self.info, self.mode):
-            coded = self.films[task.index].transfer_syntax_uid in self.on_gpu
-            yield replace(task, mode=type(task.mode)("codestream")) if coded else task
-            if task.index in self.sample:
-                yield replace(task, mode=type(task.mode)("reference"))
+        for index in range(len(self.films)):
+            film = self.films[index]
+            coded = film.transfer_syntax_uid in self.on_gpu
+            yield decode_task(film, index, self.info, "codestream" if coded else self.mode)
+            if index in self.sample:
+                yield decode_task(film, index, self.info, "reference")
 
     def _scored(self, scored: "Scored") -> Shard:
         """Count a batch and make rows of it."""
@@ -348,22 +349,25 @@ def _count_decoded(run: Run, film: "ReadyFilm") -> None:
 def tasks(
     films: Sequence[PlannedFilm],
     info: "CheckpointInfo",
-    mode: str = "full",
     only: Iterable[int] | None = None,
 ) -> "Iterator[DecodeTask]":
-    """What the decode workers are given; `index` is the place in `films`, `only` some of them."""
+    """What the decode workers are given, every pixel; `only` some of the films, by their index."""
+    for index in range(len(films)) if only is None else only:
+        yield decode_task(films[index], index, info, "full")
+
+
+def decode_task(film: PlannedFilm, index: int, info: "CheckpointInfo", mode: str) -> "DecodeTask":
+    """What a decode worker is given; `index` is the film's place among those of the run."""
     from vfscreen.imaging.tasks import DecodeMode, DecodeTask
 
-    for index in range(len(films)) if only is None else only:
-        film = films[index]
-        yield DecodeTask(
-            index=index,
-            path=str(film.path),
-            preprocessing=info.preprocessing,
-            expected_size_bytes=film.size_bytes,
-            pixels=film.pixels,
-            mode=DecodeMode(mode),
-        )
+    return DecodeTask(
+        index=index,
+        path=str(film.path),
+        preprocessing=info.preprocessing,
+        expected_size_bytes=film.size_bytes,
+        pixels=film.pixels,
+        mode=DecodeMode(mode),
+    )
 
 
 def failure(
