@@ -49,6 +49,11 @@ MODULES = {
 HALF = ("monai", "torchxrayvision")
 
 
+def half_of(films: int) -> int:
+    """How many films of each archive a system of `HALF` reads."""
+    return (films + 1) // 2
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is measured: at `sizes_px[0]` all archives, at the larger ones the mixed one."""
@@ -153,11 +158,11 @@ class Grid:
         if task.system == CANARY:
             more += ["--canary"]
         if task.system in HALF:
-            more += ["--films", str((self.plan.films + 1) // 2)]
+            more += ["--films", str(half_of(self.plan.films))]
         python = sys.executable if ours else str(BASELINE_PYTHON)
         module = f"benchmarks.systems.{MODULES[task.system]}"
-        measured, peak_bytes = self._run(task, python, module, more)
         commit = machine.commit()
+        measured, peak_bytes = self._run(task, python, module, more)
         for done in measured["passes"]:
             _, model_sha256 = self.checkpoints[task.input_size_px]
             found = done.pop("probabilities")

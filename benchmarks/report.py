@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.corpus import HERE, MIXED, MIXED_SHORT, SYNTAXES
+from benchmarks.corpus import HERE, MIXED, MIXED_SHORT, SHORT_EACH, SYNTAXES
 from benchmarks.figures import (
     STAGES,
     Figure,
@@ -30,7 +30,7 @@ from benchmarks.figures import (
     floors,
     rows,
 )
-from benchmarks.grid import CANARY, FLOOR, HALF, RESULTS, VFSCREEN
+from benchmarks.grid import CANARY, FLOOR, HALF, RESULTS, VFSCREEN, half_of
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 # (short, full): the project's README shows what matters, the benchmarks' everything.
@@ -79,7 +79,7 @@ def render(result: dict[str, Any], source: str, *, full: bool) -> str:
     first = result["plan"]["sizes_px"][0]
     lines = [_heading(result), ""]
     lines += _rates(result, measured, failed, floor, busy)
-    lines += ["", _explanation(failed, full=full)]
+    lines += ["", _explanation(result, failed, full=full)]
     if full:
         lines += ["", "### The floor", "", *_floor_table(floor, busy, cores)]
         lines += ["", "### Start-up, memory, and whether they do the same job", ""]
@@ -172,7 +172,7 @@ def number(rate: float, like: float | None = None) -> str:
     return f"{rate:.1f}" if (like or rate) >= 2 else f"{rate:.2f}"
 
 
-def _explanation(failed: Counter[Key], *, full: bool) -> str:
+def _explanation(result: dict[str, Any], failed: Counter[Key], *, full: bool) -> str:
     half = " and ".join(SHOWN[name] for name in HALF)
     text = (
         "Clock: from the first film asked for until the last probability is written, start-up not "
@@ -183,8 +183,8 @@ def _explanation(failed: Counter[Key], *, full: bool) -> str:
     )
     if full:
         text += (
-            f" {half} read the first half of each archive. Larger inputs read the beginning of "
-            "the mixed archive, three films a syntax."
+            f" {half} read the first {half_of(result['plan']['films'])} films of each archive. "
+            f"Larger inputs read the beginning of the mixed archive, {SHORT_EACH} films a syntax."
         )
     if failed:
         names = sorted({SHOWN.get(system, system).strip("*") for system, _, _ in failed})
