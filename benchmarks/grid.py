@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -127,8 +128,7 @@ class Grid:
             except ProcessFailedError as error:
                 # The others' figures are worth having; the report shows that this one is missing.
                 say(f"FAILED: {error}")
-                last_line = str(error).strip().splitlines()[-1].replace(f"{ROOT}/", "")
-                self.result["failed"].append({"task": asdict(task), "error": last_line[-500:]})
+                self.result["failed"].append({"task": asdict(task), "error": _last_line(error)})
             self.result["measured_s"] = before + time.monotonic() - began
             self.save()
         finished = self.out.with_name(self.out.name.replace(UNFINISHED, ".json"))
@@ -241,6 +241,12 @@ class Grid:
         ):  # fmt: skip
             aside.write_text(text)
             aside.replace(self.out.with_suffix(suffix))
+
+
+def _last_line(error: ProcessFailedError) -> str:
+    """The last line with words; a traceback may end in carets, and names places of this machine."""
+    lines = [line for line in str(error).splitlines() if re.search(r"\w", line)]
+    return lines[-1].strip().replace(f"{ROOT}/", "")[-500:]
 
 
 def checkpoints(plan: Plan, folder: Path) -> dict[int, tuple[str, str]]:

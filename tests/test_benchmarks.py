@@ -129,7 +129,7 @@ def measuring(tmp_path, monkeypatch, system):
 def test_a_process_that_failed_is_in_the_results_and_the_grid_goes_on(tmp_path, monkeypatch):
     def system(grid, task):
         if task.repeat == 0:
-            raise ProcessFailedError(f"line\nOSError: {ROOT}/benchmarks/films is gone")
+            raise ProcessFailedError(f"line\nOSError: {ROOT}/benchmarks/films is gone\n  ^^^^\n")
         grid.result["cells"].append(cell(task.system, repeat=task.repeat))
 
     grid = measuring(tmp_path, monkeypatch, system)
