@@ -5,7 +5,6 @@ import pytest
 
 from vfscreen.imaging import lookup
 
-
 # The stored bits of a word: its type, their shift and their number.
 WORDS = [
     (dtype, shift, bits)

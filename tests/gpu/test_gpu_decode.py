@@ -15,6 +15,7 @@ from pydicom import dcmread
 from vfscreen.imaging.codestreams import GPU_SYNTAXES, ROUTE
 from vfscreen.imaging.decode import decode_film
 from vfscreen.imaging.gpu_decode import CodestreamDecoder
+from vfscreen.imaging.pinned import pinned
 from vfscreen.imaging.reference import reference_display, reference_prepare
 from vfscreen.imaging.tasks import CodedFilm, DecodedFilm, DecodeMode, DecodeTask
 from vfscreen.imaging.workers import DecodePool
@@ -204,3 +205,11 @@ def test_both_ways_are_measured(
         paces = measure([DecodeTask(i, path, SPEC) for i in range(16)], pool, decoder, 16)
         assert paces is not None
         print(syntax, paces)
+
+
+def test_the_pools_memory_is_pinned_for_the_time_of_a_run(pool: DecodePool) -> None:
+    memory = torch.from_numpy(pool.memory.view(np.int16))
+    with pinned(pool.memory) as done:
+        assert done
+        assert memory.is_pinned()
+    assert not memory.is_pinned()

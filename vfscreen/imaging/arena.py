@@ -23,12 +23,23 @@ class Arena:
 
     A ticket that was freed already is ignored, so releasing a film twice cannot free another's
     memory. Not thread-safe: one thread owns it.
+
+    Attributes
+    ----------
+    descriptor : int
+        The memfd.
+    memory : uint16 array
+        All of the budget, as this process sees it.
     """
 
     def __init__(self, budget_bytes: int) -> None:
         self.descriptor = os.memfd_create("vfscreen-films", os.MFD_CLOEXEC)
         self._budget_bytes = budget_bytes
-        self._size_bytes = 0
+        self._size_bytes = -(-budget_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        os.ftruncate(self.descriptor, self._size_bytes)
+        # Once and not film by film, which took the consumer's interpreter 1 ms each. A page costs
+        # memory when a film is first written to it.
+        self.memory = np.frombuffer(mmap.mmap(self.descriptor, self._size_bytes), np.uint16)
         self._extents: dict[int, tuple[int, int]] = {}
         self._next_ticket = 0
 
@@ -79,7 +90,12 @@ class Arena:
 
     def view(self, ticket: int, shape: tuple[int, int]) -> NDArray[np.uint16]:
         """A read-only array over an extent. It outlives the ticket, but then its values do not."""
-        return map_film(self.descriptor, self._extents[ticket][0], shape, writable=False)
+        offset, words = self._extents[ticket][0], shape[0] * shape[1]
+        if offset + 2 * words > self.memory.nbytes:
+            return map_film(self.descriptor, offset, shape, writable=False)
+        film = self.memory[offset // 2 : offset // 2 + words].reshape(shape)
+        film.flags.writeable = False
+        return film
 
     def close(self) -> None:
         """Close the memfd; arrays over it stay valid until they are dropped."""

@@ -18,6 +18,9 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vfscreen.errors import FailureReason
 from vfscreen.imaging.arena import Arena
 from vfscreen.imaging.tasks import DecodedFilm, DecodeFailure, DecodeTask, ReadyFilm, coded_film
@@ -182,6 +185,11 @@ class DecodePool:
         """Give a film's memory back; its arrays must not be read any more."""
         self._released.append(film.ticket)
         self._wake()
+
+    @property
+    def memory(self) -> NDArray[np.uint16]:
+        """The shared memory of the budget, as this process sees it."""
+        return self._arena.memory
 
     @property
     def worker_pids(self) -> list[int]:
@@ -363,10 +371,8 @@ class DecodePool:
             reason = FailureReason.DECODE_TIMEOUT
             message = f"not decoded within {self._timeout_s:g} s"
         else:
-            reason, message = (
-                FailureReason.LOST_WORKER,
-                f"its worker {how_it_ended(worker.process)}",
-            )
+            reason = FailureReason.LOST_WORKER
+            message = f"its worker {how_it_ended(worker.process)}"
         worker.process.kill()
         self._dying.append(worker)
         if not worker.ready:

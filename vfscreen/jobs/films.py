@@ -1,6 +1,7 @@
 """The path of films through one run: decode, prepare, infer, save, one shard after another."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -131,6 +132,7 @@ def screen_films(
         path = _Path(run, films, info, config, pool)
         # From the first film asked for to the last one saved: what the rate of a run is.
         with (
+            path.pinned,
             path.lanes,
             run.timed("screen") as stage,
             progress("screening", unit="films", total=len(films)) as show,
@@ -228,6 +230,11 @@ class _Path:
                 run, films, lambda some: tasks(some, info), config.decode, pool, predictor.device
             )
             self.batch_bytes = config.decode.buffer_bytes // 4
+            self.pinned: AbstractContextManager[object] = nullcontext()
+            if predictor.device.type == "cuda":
+                from vfscreen.imaging.pinned import pinned
+
+                self.pinned = pinned(pool.memory)
             self.lanes = Lanes(
                 predictor,
                 batch_size,
