@@ -12,12 +12,21 @@ with files as materialized (
     group by exclusion_reason, failure_reason, eligible
 ),
 
+-- As screened_studies.sql, of which this asks less: not whose study it is or what is known of it.
 screened as materialized (
     select
-        screened_studies.report_status,
-        screened_studies.films
-    from screened_studies
-    semi join settings on screened_studies.finding = settings.finding
+        study_predictions.films,
+        coalesce(study_statements.report_status, 'no_report') as report_status
+    from study_predictions
+    inner join current_checkpoint
+        on
+            study_predictions.model_sha256 = current_checkpoint.model_sha256
+            and study_predictions.finding = current_checkpoint.finding
+    semi join settings on study_predictions.finding = settings.finding
+    left join study_statements
+        on
+            study_predictions.study_instance_uid = study_statements.study_instance_uid
+            and study_predictions.finding = study_statements.finding
 ),
 
 counted as (
