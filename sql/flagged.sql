@@ -87,9 +87,28 @@ patients as (
     group by finding, patient, issuer, unknown_patient
 ),
 
+counted as materialized (
+    select
+        waiting.*,
+        patients.other_studies
+    from waiting
+    inner join patients
+        on
+            waiting.finding = patients.finding
+            and waiting.patient = patients.patient
+            and waiting.issuer = patients.issuer
+            and waiting.unknown_patient = patients.unknown_patient
+),
+
+-- Most patients wait with one study, so only the others' are sorted.
 best_studies as (
     select *
-    from waiting
+    from counted
+    where other_studies = 0
+    union all
+    select *
+    from counted
+    where other_studies > 0
     qualify
         row_number() over (
             partition by finding, list, patient, issuer, unknown_patient
@@ -103,25 +122,19 @@ best_studies as (
 
 ranked as (
     select
-        best_studies.study_instance_uid,
-        best_studies.finding,
-        best_studies.known_elsewhere,
-        patients.other_studies,
+        study_instance_uid,
+        finding,
+        known_elsewhere,
+        other_studies,
         row_number() over (
-            partition by best_studies.finding, best_studies.list
+            partition by finding, list
             order by
-                best_studies.known_elsewhere asc,
-                best_studies.probability desc,
-                best_studies.study_date desc nulls last,
-                best_studies.study_instance_uid asc
+                known_elsewhere asc,
+                probability desc,
+                study_date desc nulls last,
+                study_instance_uid asc
         ) as rank
     from best_studies
-    inner join patients
-        on
-            best_studies.finding = patients.finding
-            and best_studies.patient = patients.patient
-            and best_studies.issuer = patients.issuer
-            and best_studies.unknown_patient = patients.unknown_patient
 ),
 
 names as (
