@@ -100,8 +100,8 @@ counted as materialized (
             and waiting.unknown_patient = patients.unknown_patient
 ),
 
--- Most patients wait with one study, so only the others' are sorted.
 best_studies as (
+    -- Most patients wait with one study, so only the others' are sorted.
     select *
     from counted
     where other_studies = 0

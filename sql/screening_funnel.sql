@@ -12,8 +12,8 @@ with files as materialized (
     group by exclusion_reason, failure_reason, eligible
 ),
 
--- As screened_studies.sql, of which this asks less: not whose study it is or what is known of it.
 screened as materialized (
+    -- As screened_studies.sql, but not whose study it is or what is known of the patient.
     select
         study_predictions.films,
         coalesce(study_statements.report_status, 'no_report') as report_status
