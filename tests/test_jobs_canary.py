@@ -5,6 +5,8 @@ import logging
 import os
 from pathlib import Path
 
+import dicom_films as films
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -135,14 +137,25 @@ def test_right_pixels_are_within_the_bound_whichever_comes_first(run, preparer, 
     assert verdict(run, Config(), None) is None
 
 
-@pytest.mark.parametrize("oddity", ["nearly one value", "empty window", "empty lut"])
+def signed_jpeg_ls():
+    """Two's complement of 12 bits, which the codestream knows as unsigned."""
+    stored = anatomy(600, 500).astype(np.int16) - 2048
+    coded = bytes(imagecodecs.jpegls_encode(stored.view(np.uint16) & 0xFFF))
+    return film(
+        stored, films.JPEG_LS, bits_stored=12, codestream=coded, WindowCenter=0, WindowWidth=4096
+    )
+
+
+@pytest.mark.parametrize(
+    "oddity", ["nearly one value", "empty window", "empty lut", "signed JPEG-LS"]
+)
 def test_odd_films_are_no_false_alarm(run, preparer, tmp_path, oddity):
     """What the fast path shows by a rule of its own, the reference shows by the same one."""
     stored = anatomy(600, 500)
     if oddity == "nearly one value":
         stored = np.full((600, 500), 7, np.uint16)
         stored[100:110, 100:110] = 3000
-    dataset = film(stored)
+    dataset = signed_jpeg_ls() if oddity == "signed JPEG-LS" else film(stored)
     if oddity == "empty window":
         dataset.WindowCenter = dataset.WindowWidth = None
     if oddity == "empty lut":

@@ -130,7 +130,12 @@ def _stored(dataset: Dataset) -> NDArray[np.integer]:
     if dataset.file_meta.get("TransferSyntaxUID") == JPEGExtended12Bit and twelve_bit:
         frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
         return np.asarray(imagecodecs.jpeg8_decode(frame))
-    return np.asarray(dataset.pixel_array)
+    stored = np.asarray(dataset.pixel_array)
+    if dataset.PixelRepresentation == 1:
+        # Of 12 bits in JPEG-LS, pydicom leaves negative values where they are above the others.
+        above = 8 * stored.itemsize - dataset.BitsStored
+        stored = stored << above >> above
+    return stored
 
 
 def _padding(dataset: Dataset, stored: NDArray[np.integer]) -> NDArray[np.bool_]:
