@@ -1,7 +1,7 @@
 """Would another inference engine pay? CPU time a film and distance of the probabilities.
 
     pip install openvino==2026.4.1 nncf==3.4.0      # into an environment of its own
-    python -m benchmarks.engines ARCHIVE [--films 64]
+    python -m benchmarks.engines ARCHIVE [--films 64] [--out FILE.json]
 
 torch as an expert's script runs it (bfloat16, folded, channels_last), the same packed as vfscreen
 runs it, torch compiled with freezing, OpenVINO in bfloat16, OpenVINO in int8 (NNCF, calibrated on
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.machine import describe, version_of
 from vfscreen.errors import VfscreenError
 from vfscreen.imaging.dali import Preparer
 from vfscreen.imaging.decode import decode_film
@@ -78,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("archive", type=Path)
     parser.add_argument("--films", type=int, default=64)
+    parser.add_argument("--out", type=Path, help="where the JSON goes as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     info = read_info("demo")
@@ -131,7 +133,18 @@ def main() -> None:
         }
         for name, e in engines.items()
     }
-    print(json.dumps({"films": len(films), "compile_s": round(compile_s, 1), **report}, indent=1))
+    machine = describe()
+    machine["versions"] |= {name: version_of(name) for name in ("openvino", "nncf")}
+    measured = {
+        "machine": machine,
+        "films": len(films),
+        "compile_s": round(compile_s, 1),
+        "engines": report,
+    }
+    text = json.dumps(measured, indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def describe(baseline_python: Path | None = None) -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES}
+        "versions": {name: version_of(name) for name in PACKAGES}
         | (_versions_of(baseline_python, BASELINE_PACKAGES) if baseline_python else {}),
         "commit": commit(),
     }
@@ -66,7 +66,8 @@ def _processor() -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """The version of an installed package, if it is installed."""
     try:
         return version(name)
     except PackageNotFoundError:
