@@ -108,6 +108,43 @@ def test_voi_lut_with_a_negative_first_mapped_value(tmp_path: Path) -> None:
     assert_as_reference(dataset, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Applying a VOI LUT on a float")
+@pytest.mark.parametrize("said_signed", [True, False])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
+@pytest.mark.parametrize("stored", [anatomy(), SIGNED])
+def test_a_voi_lut_that_begins_below_zero_after_a_rescale(
+    tmp_path: Path, stored: NDArray[Any], syntax: str, said_signed: bool
+) -> None:
+    """Neither Pixel Representation nor a VR of US says that it is unsigned."""
+    curve = (np.linspace(0, 1, 3900) ** 0.5 * 65535).astype(np.uint16)
+    dataset = film(stored, syntax, RescaleSlope="1", RescaleIntercept="-1024")
+    item = lut_item(-1014 if said_signed else 65536 - 1014, curve, 16, signed=said_signed)
+    if syntax == BIG_ENDIAN:
+        item[0].LUTData = curve.astype(">u2").tobytes()
+    dataset.VOILUTSequence = item
+    display = assert_as_reference(dataset, tmp_path)
+    index = np.clip(stored.astype(int) - 1024 + 1014, 0, len(curve) - 1)
+    assert np.array_equal(display, curve[index])
+
+
+def test_a_voi_lut_that_begins_high_up(tmp_path: Path) -> None:
+    """Where values reach that far, an unsigned beginning is one."""
+    curve = (np.linspace(0, 1, 20000) * 65535).astype(np.uint16)
+    dataset = film(anatomy(bits=16), bits_stored=16)
+    dataset.VOILUTSequence = lut_item(40000, curve, 16)
+    assert_as_reference(dataset, tmp_path)
+
+
+@pytest.mark.parametrize("beside", ["window", "lut"])
+def test_a_film_that_is_shown_in_one_grey_is_a_failure(tmp_path: Path, beside: str) -> None:
+    dataset = film(anatomy())
+    if beside == "window":
+        dataset.WindowCenter, dataset.WindowWidth = 30000, 100
+    else:
+        dataset.VOILUTSequence = lut_item(20000, np.arange(4096, dtype=np.uint16), 12)
+    assert failure(dataset, tmp_path) is FailureReason.BAD_VALUE_LUT
+
+
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
 def test_voi_lut_in_any_byte_order(tmp_path: Path, syntax: str) -> None:
     curve = np.arange(4096, dtype=np.uint16)[::-1] * 16

@@ -183,6 +183,9 @@ def _decode_into(
         plan.values, bits=bits, signed=plan.signed, histogram=histogram, spec=spec
     )
     look_up(table, words, shift, bits, display)
+    if all((display[block] == display[0, 0]).all() for block in blocks):
+        message = "its window or LUT shows all of its values alike"
+        raise FilmError(FailureReason.BAD_VALUE_LUT, message)
 
 
 def _refuse_constant(words: NDArray[Any], blocks: list[slice], shift: int, bits: int) -> None:

@@ -236,7 +236,7 @@ def _checked_header(file: DicomFile, uid: str, limits: DecodeLimits, file_bytes:
             for tag in OVERLAY_BIT_POSITIONS
             if tag in dataset
         ),
-        values=read_transform(dataset, signed=signed, little_endian=little_endian),
+        values=read_transform(dataset, bits=stored, signed=signed, little_endian=little_endian),
         file_bytes=file_bytes,
     )
 

@@ -110,8 +110,9 @@ def show(stored: Tensor, table: Tensor, rows: int, precision_bits: int) -> Tenso
     Returns
     -------
     uint16 tensor (rows, columns), or None
-        None: the values are constant, are above what the precision allows (DALI's decoders stretch
-        them over 16 bits on a GPU), or, for JPEG, the data was not as long as the film needs.
+        None: the values are constant or shown as one, are above what the precision allows (DALI's
+        decoders stretch them over 16 bits on a GPU), or, for JPEG, the data was not as long as the
+        film needs.
     """
     if stored.dtype == torch.uint16:
         patterns = stored.view(torch.int16).to(torch.int32) & 0xFFFF
@@ -124,6 +125,8 @@ def show(stored: Tensor, table: Tensor, rows: int, precision_bits: int) -> Tenso
     if len(probe) and not (_constant(probe[-_MCU_PX:]) and not _constant(probe[:_MCU_PX])):
         return None
     display = table.index_select(0, film.reshape(-1)).reshape(film.shape)
+    if _constant(display):
+        return None
     return display.view(torch.uint16)
 
 

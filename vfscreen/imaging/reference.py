@@ -92,7 +92,10 @@ def reference_display(dataset: Dataset, spec: Preprocessing | None = None) -> ND
     padding = _padding(dataset, stored)
     values = np.asarray(apply_modality_lut(stored, dataset))
     if dataset.get("VOILUTSequence"):
-        bits = dataset.VOILUTSequence[0].LUTDescriptor[2]
+        _, first_mapped, bits = dataset.VOILUTSequence[0].LUTDescriptor
+        if first_mapped > max(values.max(), 32767):
+            # Unsigned in its VR only: after a rescale to below zero, LUTs begin there.
+            dataset.VOILUTSequence[0].LUTDescriptor[1] -= 65536
         shown = np.asarray(apply_voi_lut(values, dataset), np.float64) / (2**bits - 1)
     elif dataset.get("WindowWidth") is not None:
         low, high = _output_range(dataset)

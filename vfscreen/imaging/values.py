@@ -15,6 +15,9 @@ Decisions, each of them also a test:
 - No VOI at all, or one whose values are empty, is a film without a VOI: the percentile rule of
   `Preprocessing`. A VOI that says something impossible (width zero, text, half a window) is a
   failure: guessing would show the film in a way that nobody asked for, in silence.
+- The first value that a LUT maps is signed where it was written so, and where unsigned it would lie
+  above every value that can reach the LUT: writers and implicit VR leave its sign open, and a VOI
+  LUT after a rescale to below zero begins there, whatever Pixel Representation says.
 - Padding (PS3.3 C.7.5.1.1.2) is no tissue: out of the percentiles, and black after inversion.
 """
 
@@ -116,13 +119,17 @@ def _first_number(dataset: Dataset, keyword: str) -> float | None:
     return number
 
 
-def read_transform(dataset: Dataset, *, signed: bool, little_endian: bool) -> ValueTransform:
+def read_transform(
+    dataset: Dataset, *, bits: int, signed: bool, little_endian: bool
+) -> ValueTransform:
     """Read the value transform of a film from its header.
 
     Parameters
     ----------
     dataset : Dataset
         The header; Pixel Data is not needed.
+    bits : int
+        Bits Stored.
     signed : bool
         Pixel Representation is 1.
     little_endian : bool
@@ -135,21 +142,20 @@ def read_transform(dataset: Dataset, *, signed: bool, little_endian: bool) -> Va
     """
     modality_items = element(dataset, "ModalityLUTSequence")
     modality: Rescale | Lut
+    stored = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    highest: float = DISPLAY_MAX
     if modality_items is not None:
-        modality = _read_lut(modality_items[0], signed=signed, little_endian=little_endian)
+        modality = _read_lut(modality_items[0], stored[1], little_endian=little_endian)
     else:
         slope = _first_number(dataset, "RescaleSlope")
         intercept = _first_number(dataset, "RescaleIntercept")
         modality = Rescale(1.0 if slope is None else slope, intercept or 0.0)
         if modality.slope == 0:
             raise _bad("Rescale Slope is zero")
+        highest = max(end * modality.slope + modality.intercept for end in stored)
     return ValueTransform(
         modality=modality,
-        voi=_read_voi(
-            dataset,
-            signed=signed and isinstance(modality, Rescale),
-            little_endian=little_endian,
-        ),
+        voi=_read_voi(dataset, highest, little_endian=little_endian),
         inverted=_text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
         or _text(dataset, "PresentationLUTShape") == "INVERSE",
         padding=_read_padding(dataset, signed=signed, little_endian=little_endian),
@@ -161,10 +167,10 @@ def _text(dataset: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip().upper()
 
 
-def _read_voi(dataset: Dataset, *, signed: bool, little_endian: bool) -> Window | Lut | None:
+def _read_voi(dataset: Dataset, highest: float, *, little_endian: bool) -> Window | Lut | None:
     items = element(dataset, "VOILUTSequence")
     if items is not None:
-        return _read_lut(items[0], signed=signed, little_endian=little_endian)
+        return _read_lut(items[0], highest, little_endian=little_endian)
     center = _first_number(dataset, "WindowCenter")
     width = _first_number(dataset, "WindowWidth")
     if center is None and width is None:
@@ -179,12 +185,17 @@ def _read_voi(dataset: Dataset, *, signed: bool, little_endian: bool) -> Window 
     return Window(center, width, function)
 
 
-def _read_lut(item: Dataset, *, signed: bool, little_endian: bool) -> Lut:
-    descriptor = words(element(item, "LUTDescriptor"), little_endian=little_endian)
+def _read_lut(item: Dataset, highest: float, *, little_endian: bool) -> Lut:
+    """A LUT that values up to `highest` reach."""
+    written = element(item, "LUTDescriptor")
+    descriptor = words(written, little_endian=little_endian)
     if descriptor is None or len(descriptor) != 3:
         raise _bad("a LUT Descriptor does not have three values")
     count = int(descriptor[0]) or 65536  # PS3.3 C.11.1.1: 0 means 2^16
-    first_mapped = _as_signed(int(descriptor[1])) if signed else int(descriptor[1])
+    first_mapped = int(descriptor[1])
+    said_negative = not isinstance(written, bytes | bytearray) and written[1] < 0
+    if said_negative or first_mapped > highest:
+        first_mapped = _as_signed(first_mapped)
     bits = int(descriptor[2])
     if not 8 <= bits <= 16:
         raise _bad(f"a LUT has {bits} bits an entry, not 8 to 16")
