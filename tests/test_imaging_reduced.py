@@ -78,9 +78,8 @@ def written(
     **attributes: Any,
 ) -> str:
     """A film whose window is its whole range, unless `attributes` show it otherwise."""
-    if not {"WindowWidth", "VOILUTSequence", "percentiles"} & attributes.keys():
+    if not {"WindowWidth", "VOILUTSequence"} & attributes.keys():
         attributes |= {"WindowCenter": 2 ** (bits - 1), "WindowWidth": 2**bits}
-    attributes.pop("percentiles", None)
     dataset = film(
         stored, syntax, bits_stored=bits,
         codestream=codestream or codestream_of(stored, syntax, bits), **attributes,
@@ -315,16 +314,18 @@ def test_a_film_that_is_small_already_is_decoded_whole(tmp_path: Path, syntax: s
 
 @pytest.mark.parametrize("syntax", REDUCIBLE)
 def test_values_that_are_no_brightness_are_decoded_whole(tmp_path: Path, syntax: str) -> None:
-    """Padding, and an overlay in the bits above the stored ones."""
+    """Padding, an overlay in the bits above the stored ones, no window at all."""
     stored = anatomy(299, 335)
     stored[:40] = 0
-    for keyword in ("padding", "overlay"):
+    for keyword in ("padding", "overlay", "no window"):
         path = written(tmp_path, stored, syntax)
         dataset = pydicom.dcmread(path)
         if keyword == "padding":
             dataset.add_new("PixelPaddingValue", "US", 0)
-        else:
+        elif keyword == "overlay":
             dataset.add_new(0x60000102, "US", 12)
+        else:
+            del dataset.WindowCenter, dataset.WindowWidth
         dataset.save_as(path)
         decoded = decode_film(path, SMALLEST, reduced=True)
         assert "/" not in decoded.route
@@ -388,7 +389,6 @@ SHOWN: dict[str, tuple[dict[str, Any], float, float]] = {
             "WindowWidth": 1500,
         }, 0.0015, 0.006,
     ),
-    "percentiles": ({"percentiles": True}, 0.004, 0.01),
 }  # fmt: skip
 """Attributes, and the largest mean and single difference at the network's input."""
 
