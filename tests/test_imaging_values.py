@@ -127,6 +127,19 @@ def test_a_voi_lut_that_begins_below_zero_after_a_rescale(
     assert np.array_equal(display, curve[index])
 
 
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_a_voi_lut_that_begins_high_up_after_a_modality_lut(tmp_path: Path, syntax: str) -> None:
+    """Of a signed film, implicit VR reads its beginning as negative; a modality LUT never is."""
+    modality = np.linspace(30000, 65535, 4096).astype(np.uint16)
+    curve = (np.linspace(0, 1, 20000) * 65535).astype(np.uint16)
+    dataset = film(SIGNED, syntax)
+    dataset.ModalityLUTSequence = lut_item(-2048, modality, 16, signed=True)
+    dataset.VOILUTSequence = lut_item(40000, curve, 16)
+    values = modality[SIGNED.astype(int) + 2048].astype(int)
+    expected = curve[np.clip(values - 40000, 0, len(curve) - 1)]
+    assert np.array_equal(shown(dataset, tmp_path), expected)
+
+
 def test_a_voi_lut_that_begins_high_up(tmp_path: Path) -> None:
     """Where values reach that far, an unsigned beginning is one."""
     curve = (np.linspace(0, 1, 20000) * 65535).astype(np.uint16)

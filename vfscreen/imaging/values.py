@@ -143,7 +143,7 @@ def read_transform(
     modality_items = element(dataset, "ModalityLUTSequence")
     modality: Rescale | Lut
     stored = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-    highest: float = DISPLAY_MAX
+    highest = math.inf  # a modality LUT gives unsigned words, any of them
     if modality_items is not None:
         modality = _read_lut(modality_items[0], stored[1], little_endian=little_endian)
     else:
@@ -186,7 +186,7 @@ def _read_voi(dataset: Dataset, highest: float, *, little_endian: bool) -> Windo
 
 
 def _read_lut(item: Dataset, highest: float, *, little_endian: bool) -> Lut:
-    """A LUT that values up to `highest` reach."""
+    """A LUT that values up to `highest` reach; infinite: words that are never negative."""
     written = element(item, "LUTDescriptor")
     descriptor = words(written, little_endian=little_endian)
     if descriptor is None or len(descriptor) != 3:
@@ -194,7 +194,7 @@ def _read_lut(item: Dataset, highest: float, *, little_endian: bool) -> Lut:
     count = int(descriptor[0]) or 65536  # PS3.3 C.11.1.1: 0 means 2^16
     first_mapped = int(descriptor[1])
     said_negative = not isinstance(written, bytes | bytearray) and written[1] < 0
-    if said_negative or first_mapped > highest:
+    if first_mapped > highest or (said_negative and highest < math.inf):
         first_mapped = _as_signed(first_mapped)
     bits = int(descriptor[2])
     if not 8 <= bits <= 16:
