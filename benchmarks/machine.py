@@ -1,16 +1,18 @@
 """What the figures were made on and with; never a host's name."""
 
+import json
 import os
 import platform
 import re
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 PACKAGES = (
     "torch", "torchvision", "nvidia-dali-cuda120", "imagecodecs", "numpy", "scipy", "pillow",
-    "pydicom", "pyjpegls", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg",
+    "pydicom", "duckdb", "pyarrow", "pyjpegls", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg",
     "opencv-python-headless",
 )  # fmt: skip
 BASELINE_PACKAGES = ("monai", "torchxrayvision", "pylibjpeg-libjpeg", "pylibjpeg-rle")
@@ -42,6 +44,16 @@ def stem(here: dict[str, Any], made: str) -> str:
     """The beginning of a results file's name; `made` is when it was begun, as in ISO 8601."""
     torch = here["versions"]["torch"].split("+")[0]
     return f"{made[:16].replace(':', '')}-{precision()}-torch{torch}-{slug(here)}"
+
+
+def keep(out: Path, name: str, command: str, figures: dict[str, Any]) -> Path:
+    """Write the figures of one bench, with the date and the device in the file's name."""
+    here, made = describe(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    path = out / f"{name}-{made[:10]}-{slug(here)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = {"made": made, "command": command, "machine": here}
+    path.write_text(json.dumps(head | figures, indent=1) + "\n")
+    return path
 
 
 def precision() -> str:

@@ -1,6 +1,6 @@
 """How the results folder answers when it is full: every documented query, and what writing costs.
 
-`python benchmarks/results_folder.py build FOLDER --films 4000000` makes a folder of that many
+`python -m benchmarks.results_folder build FOLDER --films 4000000` makes a folder of that many
 manifest rows (about 2.5 times as many in all) through the project's own schemas and part writer.
 `... ask FOLDER` times every view and query of `sql/` in a process of its own, once each, from the
 page cache as it happens to be. `... write FOLDER` times what a run adds: a shard, a publication,
@@ -10,15 +10,12 @@ a merge. Each prints its figures, and `--out DIR` keeps them as JSON.
 import argparse
 import json
 import os
-import platform
-import re
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from benchmarks import machine
 from vfscreen.config import ListConfig
 from vfscreen.results import parts
 from vfscreen.results.catalogue import connect, publish
@@ -360,7 +358,7 @@ def ask_all(folder: Path, names: list[str]) -> Iterator[dict[str, Any]]:
     """Each in a process of its own, so that its peak memory is its own."""
     for name in names or [*VIEWS, *(n for n in QUERIES if n not in BY_FLAG), "flag"]:
         answer = subprocess.run(
-            [sys.executable, __file__, "one", str(folder), name],
+            [sys.executable, "-m", "benchmarks.results_folder", "one", str(folder), name],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if answer.returncode:
@@ -456,32 +454,6 @@ def rows_of(results: Results) -> dict[str, int]:
         }
 
 
-def device() -> str:
-    """The processor and how many of its cores this process may use, as part of a file's name."""
-    model = ""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1]
-            break
-    words = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    return f"cpu-{words or platform.machine()}-{len(os.sched_getaffinity(0))}-cores"
-
-
-def keep(out: Path, name: str, figures: dict[str, Any]) -> Path:
-    """Write the figures of one benchmark with the date, versions and device in its name."""
-    versions = {"python": platform.python_version()} | {
-        package: version(package) for package in ("vfscreen", "duckdb", "pyarrow", "numpy")
-    }
-    path = out / (
-        f"{datetime.now(UTC):%Y-%m-%d}-{name}-vfscreen-{versions['vfscreen']}"
-        f"-duckdb-{versions['duckdb']}-{device()}.json"
-    )
-    head = {"measured_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "device": device()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(head | {"versions": versions} | figures, indent=1) + "\n")
-    return path
-
-
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -509,7 +481,8 @@ def main() -> None:
     if given.out:
         rows = rows_of(existing_results(given.folder))
         found = {"rows": rows, "rows_in_all": sum(rows.values()), "figures": figures}
-        print(keep(given.out, f"results-folder-{given.what}", found))
+        command = f"python -m benchmarks.results_folder {given.what} FOLDER"
+        print(machine.keep(given.out, f"results-folder-{given.what}", command, found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast an archive is scanned, how that grows, and in how much memory.
 
-`python benchmarks/scan.py FOLDER --files 10000 100000 1000000` makes archives of header-only films
+`python -m benchmarks.scan FOLDER --files 10000 100000 1000000` makes archives of header-only films
 (a DX header of over 100 elements, 512 bytes of pixels; 250 files a folder) and scans each in
 processes of their own: for the first time, again unchanged, again after one file in 1,000 has
 changed, appeared or vanished, and again with other eligibility settings. Everything is read from
@@ -24,8 +24,8 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
-from results_folder import keep
 
+from benchmarks import machine
 from vfscreen.config import Config
 from vfscreen.jobs.scan import run_scan
 
@@ -177,7 +177,7 @@ def system_calls(folder: Path, name: str, files: int) -> dict[str, float] | None
     log = folder.with_name("strace.txt")
     traced = ["strace", "-f", "-c", "-o", str(log)]
     subprocess.run(
-        [*traced, sys.executable, __file__, str(folder), "--one", name],
+        [*traced, sys.executable, "-m", "benchmarks.scan", str(folder), "--one", name],
         capture_output=True, check=True,
     )  # fmt: skip
     calls: dict[str, float] = {}
@@ -197,7 +197,7 @@ def measure(folder: Path, files: int) -> dict[str, Any]:
         if name == "changed":
             change(archive, files)
         done = subprocess.run(
-            [sys.executable, __file__, str(archive), "--one", name],
+            [sys.executable, "-m", "benchmarks.scan", str(archive), "--one", name],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         steps.append(json.loads(done.stdout.splitlines()[-1]))
@@ -223,7 +223,9 @@ def main() -> None:
         return
     figures = [measure(given.folder, files) for files in given.files]
     if given.out:
-        print(keep(given.out, "scan", {"archives": figures}))
+        files = " ".join(str(number) for number in given.files)
+        command = f"python -m benchmarks.scan FOLDER --files {files}"
+        print(machine.keep(given.out, "scan", command, {"archives": figures}))
 
 
 if __name__ == "__main__":

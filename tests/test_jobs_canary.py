@@ -193,7 +193,7 @@ def test_every_run_compares_some_films(workplace):
     first = sorted((workplace / "results" / "runs").glob("*.json"))[0]
     canary = json.loads(first.read_text())["canary"]
     assert canary["compared"] + canary["not_comparable"] == 8
-    assert canary["compared"] >= 4  # a damaged film may be in the sample
+    assert canary["compared"] >= 3  # the phantom's five damaged films may be in the sample
     assert canary["beyond_bound"] == 0
 
 
@@ -223,11 +223,14 @@ def test_a_wrong_decoder_ends_the_run_with_4(phantom, site, tmp_path):
     (tmp_path / "patch").mkdir()
     (tmp_path / "patch" / "sitecustomize.py").write_text(BROKEN)
     path = os.pathsep.join(filter(None, [str(tmp_path / "patch"), os.environ.get("PYTHONPATH")]))
+    # All films, since some of the phantom's are damaged and a draw of 8 may hold several.
+    (site / "vfscreen.toml").write_text(SMALL + "[canary]\nmin_films = 100000\n")
     answer = screen(site, phantom, check=False, PYTHONPATH=path)
     assert answer.returncode == 4, answer.stderr
     ledger = last_ledger(site)
     assert (ledger["outcome"], ledger["exit_code"]) == ("FidelityError", 4)
-    assert ledger["canary"]["beyond_bound"] >= 6
+    canary = ledger["canary"]
+    assert canary["beyond_bound"] == canary["compared"] == ledger["screened"] > 0
     (sentence,) = [line for line in answer.stderr.splitlines() if "plain reference" in line]
     assert "Do not rely on this run's probabilities" in sentence
     assert "Traceback" not in answer.stderr and str(phantom) not in answer.stderr
