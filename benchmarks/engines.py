@@ -28,7 +28,7 @@ from vfscreen.imaging.dali import Preparer
 from vfscreen.imaging.decode import decode_film
 from vfscreen.imaging.failure import FilmError
 from vfscreen.model.checkpoint import CheckpointInfo, load_weights, read_info
-from vfscreen.model.inference import Predictor, _folded
+from vfscreen.model.inference import Predictor, fold
 
 BATCH = 4
 REPEATS = 6
@@ -87,7 +87,7 @@ def main() -> None:
     plain = Predictor(info, device="cpu", precision="float32")
     packed = Predictor(info, device="cpu")
     dtype = getattr(torch, packed.precision)
-    folded = _folded(load_weights(info), packed.device, dtype)
+    folded = fold(load_weights(info), packed.device, dtype)
     compiled = torch.compile(folded, options={"freezing": True})
 
     def torch_engine(network: Callable[[torch.Tensor], torch.Tensor]) -> Engine:
@@ -102,7 +102,7 @@ def main() -> None:
         "torch": torch_engine(folded),
         "torch packed": lambda batch: packed.logits(torch.from_numpy(batch)),
         "torch compiled, frozen": torch_engine(compiled),
-        **openvino_engines(_folded(load_weights(info), packed.device, torch.float32), films),
+        **openvino_engines(fold(load_weights(info), packed.device, torch.float32), films),
     }
     began = time.perf_counter()
     engines["torch compiled, frozen"](films[:BATCH])

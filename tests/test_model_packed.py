@@ -36,7 +36,7 @@ def noise(count, size, dtype):
 @pytest.mark.parametrize(("count", "size"), [(4, 224), (1, 320), (3, 97)])
 def test_the_packed_network_is_the_folded_one(weights, precision, count, size):
     dtype, bound = DTYPES[precision]
-    folded = inference._folded(weights, torch.device("cpu"), dtype)
+    folded = inference.fold(weights, torch.device("cpu"), dtype)
     films = noise(count, size, dtype)
     packed = pack(folded, films)
     assert isinstance(packed, PackedNetwork)
@@ -52,7 +52,7 @@ def test_a_network_on_a_cpu_is_packed():
 
 def test_a_network_that_overflows_is_not_packed(weights):
     """Its answers must stay what is no number: oneDNN would hide it behind a ReLU."""
-    folded = inference._folded(weights, torch.device("cpu"), torch.float32)
+    folded = inference.fold(weights, torch.device("cpu"), torch.float32)
     folded.backbone.conv1.weight.mul_(1e38)
     assert pack(folded, noise(1, 224, torch.float32)) is None
 
@@ -80,7 +80,7 @@ def test_operators_that_answer_otherwise_are_done_without(monkeypatch, caplog, w
     def other_order(weight, *geometry):
         return true(weight.flip(0).contiguous(), *geometry)
 
-    folded = inference._folded(weights, torch.device("cpu"), torch.float32)
+    folded = inference.fold(weights, torch.device("cpu"), torch.float32)
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_convolution_weight", other_order)
     with caplog.at_level(logging.WARNING, "vfscreen"):
         assert pack(folded, noise(1, 224, torch.float32)) is None

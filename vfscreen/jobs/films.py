@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -160,9 +160,8 @@ def screen_films(
 
 def pool_options(config: Config) -> dict[str, Any]:
     """What the decode pool takes of the configuration."""
-    options = asdict(config.decode)
-    del options["reduced"], options["gpu"]  # each task says for itself
-    return options
+    names = ("workers", "timeout_s", "max_pixels", "worker_memory_bytes", "buffer_bytes")
+    return {name: getattr(config.decode, name) for name in names}
 
 
 def _gone(root: Path, failures: list[Failure]) -> bool:

@@ -94,7 +94,7 @@ class Predictor:
         self.lanes = len(os.sched_getaffinity(0))
         self._model = load_weights(info)
         self._dtype = _PRECISIONS[self.precision]
-        folded = _folded(self._model, self.device, self._dtype)
+        folded = fold(self._model, self.device, self._dtype)
         packed = None
         if self.device.type == "cpu":
             packed = pack(folded, self._noise(self._fixed).to(self._dtype))
@@ -117,7 +117,7 @@ class Predictor:
 
     @cached_property
     def _exact(self) -> FilmClassifier:
-        return _folded(self._model, self.device, torch.float32)
+        return fold(self._model, self.device, torch.float32)
 
     def logits(self, batch: Tensor) -> NDArray[np.float32]:
         """Logits of prepared films.
@@ -185,7 +185,7 @@ def _precision(wanted: str, device: torch.device) -> str:
     return wanted
 
 
-def _folded(model: FilmClassifier, device: torch.device, dtype: torch.dtype) -> FilmClassifier:
+def fold(model: FilmClassifier, device: torch.device, dtype: torch.dtype) -> FilmClassifier:
     """A copy for inference: normalisation folded into convolutions, a stem of one channel."""
     fast = copy.deepcopy(model).float().cpu().eval()
     for module in list(fast.modules()):
