@@ -1,7 +1,6 @@
-"""`scan`, `screen`, `flag` and `reports import`: what a timer runs."""
+"""`scan`, `screen` and `flag`: what a timer runs."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -75,24 +74,8 @@ def flag(
     print_flag(run_flag(results, load_config(config), reports, threshold, checkpoint))
 
 
-def reports_import(
-    source: Annotated[Path, typer.Argument(help="A CSV file, or a folder of them.")],
-    results: ResultsOption,
-    config: ConfigOption = None,
-) -> None:
-    """Read and label reports into the results folder; what is there already stays as it is."""
-    log_to_stderr()
-    from vfscreen.cli.tables import print_reports
-    from vfscreen.jobs.reports import run_import
-
-    print_reports(run_import(source, results, load_config(config)))
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(scan)
     app.command()(screen)
     app.command()(flag)
-    reports = typer.Typer(no_args_is_help=True, help="Radiology reports.")
-    reports.command("import")(reports_import)
-    app.add_typer(reports, name="reports")

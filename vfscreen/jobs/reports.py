@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from vfscreen.config import Config
 from vfscreen.errors import Stage
+from vfscreen.jobs.labelling import CHUNK_REPORTS, label_new
 from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run, open_run
 from vfscreen.results.catalogue import connect, publish
@@ -20,9 +21,6 @@ from vfscreen.results.sql import ask
 
 log = logging.getLogger("vfscreen")
 T = TypeVar("T")
-
-CHUNK_REPORTS = 20_000
-"""Reports held in memory at a time, and the rows of a part."""
 
 
 def run_import(source: Path, results_path: Path, config: Config) -> Ledger:
@@ -50,7 +48,7 @@ def read_reports_into(
             _import(run, source, config, stop)
             publish(run.results)
     with run.timed("label"):
-        _label(run, config, stop)
+        label_new(run, config, stop)
         publish(run.results)
 
 
@@ -104,44 +102,6 @@ def _bad_record(run: Run, record: Any) -> Failure:
         message=f"{where}: {record.message}",
         transfer_syntax_uid=None,
     )
-
-
-def _label(run: Run, config: Config, stop: Callable[[], bool]) -> None:
-    """Label each version of a report that these rules have not labelled yet."""
-    import pyarrow as pa
-
-    from vfscreen.reports.labelling import label
-    from vfscreen.reports.lexicon import load
-    from vfscreen.results.schemas import REPORT_LABELS
-
-    lexicon = load(Path(config.reports.lexicon) if config.reports.lexicon else None)
-    with connect(run.results) as catalogue:
-        waiting = ask(catalogue, "reports_to_label", lexicon_sha256=lexicon.sha256)
-    with progress("labelling reports", unit="reports", total=waiting.num_rows) as show:
-        for batch in waiting.to_batches(max_chunksize=CHUNK_REPORTS):
-            now = datetime.now(UTC)
-            rows = []
-            for report in batch.to_pylist():
-                found = label(report["text"], lexicon, report["result_status"])
-                rows.append(
-                    asdict(found)
-                    | {k: report[k] for k in _CARRIED}
-                    | {
-                        "lexicon_sha256": lexicon.sha256,
-                        "run_id": run.run_id,
-                        "labelled_at": now,
-                    }
-                )
-                show()
-            write_part(
-                run.results, "report_labels", pa.Table.from_pylist(rows, schema=REPORT_LABELS)
-            )
-            run.ledger.add("reports", "labelled", len(rows))
-            if stop():
-                return
-
-
-_CARRIED = ("report_id", "content_sha256", "accession_number", "study_instance_uid")
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -104,8 +104,18 @@ REPORTS = _schema(
     ("issuer", pa.string()),
     ("study_instance_uid", pa.string()),
     ("patient_id", pa.string()),
+    ("issuer_of_patient_id", pa.string()),
+    # A report over several studies names the others here.
+    ("also_accession_numbers", pa.list_(pa.string())),
+    ("also_study_instance_uids", pa.list_(pa.string())),
+    # What the report says of the examination, for sources that name no study.
+    ("study_date", pa.date32()),
+    ("modality", pa.string()),
+    ("author_role", pa.string()),
     ("report_datetime", _TIME),
-    ("result_status", pa.string()),
+    ("result_status", pa.string()),  # preliminary, final, addendum, corrected, cancelled or null
+    ("replaces", pa.list_(pa.string())),  # report ids that this one takes the place of
+    ("source_format", pa.string()),
     ("text", pa.string()),
     ("content_sha256", pa.string()),
     ("run_id", pa.string()),
