@@ -109,7 +109,25 @@ _BRICKS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("brick", [*_BRICKS, "no fracture of L1, rib and ", "L1 to ", "loss of "])
+@pytest.mark.parametrize(
+    "brick",
+    [
+        *_BRICKS,
+        "no fracture of L1, rib and ",
+        "L1 to ",
+        "loss of ",
+        "it is ",
+        "one at L1 ",
+        "fracture. it is new. ",
+        "the former is fractured ",
+        "L1, which is wedged, ",
+        "no vertebra that is ",
+        "should read L1 ",
+        "1/3 of 20 to 30 % of its height ",
+        "comparison: L1 fracture. ",
+        "addendum: L1 not L2 ",
+    ],
+)
 def test_time_is_linear_in_hostile_text(brick: str) -> None:
     text = brick * (200_000 // len(brick))
     started = time.process_time()  # a busy machine must not fail this

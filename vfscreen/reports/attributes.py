@@ -1,7 +1,8 @@
 """How old and how severe a mention says the finding is."""
 
 from vfscreen.reports.lexicon import Role
-from vfscreen.reports.parsing import Item, Parsed, Sentence
+from vfscreen.reports.parsing import Item, Parsed
+from vfscreen.reports.sections import Sentence
 
 # How far from its mention an adjective or a predicate stands, in words.
 REACH_OF_ATTRIBUTES = 10
@@ -84,17 +85,78 @@ def _ends_phrase(parsed: Parsed, i: int, high: int) -> bool:
     }.isdisjoint(item.roles)
 
 
+_MORE = frozenset({"over", "than", "exceeding", "least", ">", "above"})
+_LESS = frozenset({"under", "below", "<"})
+_LEFT = frozenset({"remaining", "remains", "remain", "residual", "preserved", "retained", "left"})
+# What a percentage measures when it is not height: slips, narrowed canals.
+_NOT_HEIGHT = frozenset({Role.CLOSE, Role.OTHER})
+
+
 def _percentage(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str | None:
     """Genant et al. 1993: to 25 % is grade 1, to 40 % grade 2, above it grade 3."""
-    tokens = parsed.words.words
     low = max(sentence.start, start - REACH_OF_ATTRIBUTES)
     high = min(sentence.end, end + REACH_OF_ATTRIBUTES)
-    percents = [
-        int(tokens[i])
-        for i in range(low, high - 1)
-        if tokens[i].isdecimal() and len(tokens[i]) <= 3 and tokens[i + 1] in ("%", "percent")
-    ]
-    if not percents:
+    lost = [share for i in range(low, high) if (share := _share(parsed, i, low, high)) is not None]
+    if not lost:
         return None
-    lost = max(percents)
-    return "mild" if lost < 25 else "moderate" if lost <= 40 else "severe"
+    most = max(lost)
+    return "mild" if most < 25 else "moderate" if most <= 40 else "severe"
+
+
+def _share(parsed: Parsed, i: int, low: int, high: int) -> float | None:
+    """The height in percent that a number or fraction at word `i` says is lost."""
+    tokens, item = parsed.words.words, parsed.at[i]
+    if item is not None and Role.FRACTION in item.roles and item.start == i:
+        share = float(item.roles[Role.FRACTION].value)
+        first, behind = i, item.end
+        if not _of_height(parsed, i, behind, low, high):
+            return None
+    elif (
+        i + 1 < high
+        and tokens[i].isdecimal()
+        and len(tokens[i]) <= 3
+        and tokens[i + 1] in ("%", "percent", "per")
+    ):
+        share, first, behind = float(tokens[i]), i, i + 2
+        # "20-25 %", "30 to 40 %", "20% to 25%": the middle of the range.
+        k = i - 1
+        while k >= low and i - k <= 2 and tokens[k] in ("to", "-", "–", "—", "%"):
+            k -= 1
+        if k >= low and tokens[k].isdecimal() and len(tokens[k]) <= 2 and float(tokens[k]) < share:
+            share, first = (share + float(tokens[k])) / 2, k
+    else:
+        return None
+    for k in range(behind, min(high, behind + 2)):
+        after = parsed.at[k]
+        if after is not None and not _NOT_HEIGHT.isdisjoint(after.roles):
+            return None
+    before = tokens[max(low, first - 2) : first]
+    if not _MORE.isdisjoint(before) and "less" not in before:
+        share += 1
+    elif not _LESS.isdisjoint(before) or "less" in before:
+        share -= 1
+    # "Reduced to 60 %", "60 % of its height remains": what is left, not what is lost.
+    if before[-1:] == ["to"] or "to" in before[:1] or _is_left(tokens[behind : behind + 6]):
+        share = 100 - share
+    return share
+
+
+def _is_left(following: list[str]) -> bool:
+    ends = next((k for k, word in enumerate(following) if word in ",.;"), len(following))
+    return not _LEFT.isdisjoint(following[:ends])
+
+
+def _of_height(parsed: Parsed, start: int, end: int, low: int, high: int) -> bool:
+    """Whether a fraction is one of height, not "the anterior third" of a vertebra."""
+    for k in range(max(low, start - 4), min(high, end + 6)):
+        item = parsed.at[k]
+        if item is None:
+            continue
+        roles = item.roles
+        if Role.HEIGHT in roles or Role.LOSS in roles:
+            return True
+        if Role.DEFORMITY in roles and (
+            roles[Role.DEFORMITY].value == "height" or parsed.words.words[start - 1] == "by"
+        ):
+            return True
+    return False

@@ -2,8 +2,8 @@
 
 ConText (Harkema et al. 2009, J Biomed Inform 42:839) extends NegEx: a modifier word has a scope
 that runs to the mention unless something ends it. Here scopes also end where another finding
-closes the noun phrase ("no free air, L1 fracture") and where a list visibly changes its mind
-("no obstruction, old fracture").
+closes the noun phrase ("no free air, L1 fracture"), where a list visibly changes its mind ("no
+obstruction, old fracture"), and at what is presupposed ("no displacement of the L1 fracture").
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,13 @@ from vfscreen.reports.sites import REACH
 # "not" alone reaches the verb phrase that it stands in, hardly further.
 _SHORT_REACH = 6
 _FURTHER_BEHIND = 25
+# From "unlikely" to the "cannot be excluded" that takes half of it back.
+_TAKEN_BACK = 10
 _OR = frozenset({"or", "nor", "/"})
+_DASHES = frozenset({"-", "–", "—", "("})
+# What begins a noun phrase or clause of its own, so that no list goes on there.
+_BEGINS_ANEW = frozenset({"a", "an", "the", "this", "there", "it"})
+_COMPLEMENT = frozenset({"that", "whether", "if"})
 
 
 class Assertion(StrEnum):
@@ -26,7 +32,7 @@ class Assertion(StrEnum):
     NEGATED = "negated"
     UNCERTAIN = "uncertain"
     HISTORICAL = "historical"
-    HYPOTHETICAL = "hypothetical"  # asked, feared or somebody else's
+    HYPOTHETICAL = "hypothetical"  # asked, feared, taken back or somebody else's
     ELSEWHERE = "elsewhere"  # another site, another cause
 
 
@@ -47,12 +53,18 @@ def context_of(
     ("evaluate for fracture") says nothing in an indication, and doubt elsewhere. `specific` tells
     that the mention names a level: nobody denies one level in a list of other findings.
     """
+    retracted = _retracted(parsed, end, high)
+    if retracted is not None:
+        return Context(Assertion.HYPOTHETICAL, retracted.id)
     before = _before(parsed, low, start, specific=specific)
-    if before is not None and before[0] is not Role.UNCERTAIN_BEFORE:
+    if before is not None and before[0] not in (Role.UNCERTAIN_BEFORE, Role.ASKED):
         return _as_context(*before, counts=counts)
-    behind = _behind(parsed, high, end)
-    if behind is not None and behind[0] is Role.NEGATION_AFTER:
-        return Context(Assertion.NEGATED, behind[1].id)
+    behind = _behind(parsed, low, high, start, end)
+    if behind is not None and behind[0] in (Role.NEGATION_AFTER, Role.CONFIRMED):
+        negated = behind[0] is Role.NEGATION_AFTER
+        return Context(Assertion.NEGATED if negated else Assertion.AFFIRMED, behind[1].id)
+    if before is not None and before[0] is Role.ASKED:
+        return _as_context(*before, counts=counts)
     found = before or behind or _versus(parsed, low, high, start, end)
     if found is not None:
         return Context(Assertion.UNCERTAIN, found[1].id)
@@ -71,14 +83,25 @@ def _as_context(role: Role, entry: Entry, *, counts: bool) -> Context:
     return Context(Assertion.HYPOTHETICAL, entry.id)
 
 
+def _retracted(parsed: Parsed, end: int, high: int) -> Entry | None:
+    """The words that take back what stands before them: "'fracture' should read 'no fracture'"."""
+    for i in range(end, min(high, end + REACH)):
+        item = parsed.at[i]
+        if item is not None and Role.RETRACTS in item.roles:
+            return item.roles[Role.RETRACTS]
+    return None
+
+
 def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Role, Entry] | None:
     """The modifier in front whose scope reaches the mention; negation outranks doubt."""
     at, tokens = parsed.at, parsed.words.words
     found: tuple[Role, Entry] | None = None
     alternative = _alternative_follows(parsed, start)
+    inside = True  # in the mention's own noun phrase
     listed = comma = False  # whether a list goes on between here and the mention
     doubt_ended = False  # doubt binds tighter than negation: a comma ends it
-    predicate = False  # behind a verb only whose finding it is, and whether at all, reaches here
+    verb: Item | None = None  # behind a verb: only what governs its subject or clause reaches here
+    described = -1  # where a phrase begins that says what another finding means
     i = start - 1
     floor = max(low, start - REACH)
     while i >= floor:
@@ -87,32 +110,43 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
             i -= 1
             continue
         roles = item.roles
-        if Role.STOP in roles:
+        if Role.STOP in roles or Role.RETRACTS in roles:
+            break
+        if inside and _presupposes(parsed, item, low):
             break
         if Role.SUBJECT in roles or Role.HYPOTHETICAL in roles:
             role = Role.SUBJECT if Role.SUBJECT in roles else Role.HYPOTHETICAL
             return role, roles[role]
-        if predicate:
+        inside = inside and _PHRASE_ENDS.isdisjoint(roles)
+        if verb is not None:
+            reaching = _reaches_over(parsed, item, verb)
+            if reaching is Role.NEGATION_BEFORE:
+                return reaching, roles[reaching]
+            if reaching is not None and found is None:
+                found = (reaching, roles[reaching])
             i = item.start - 1
             continue
         if Role.NEGATION_BEFORE in roles:
             entry = roles[Role.NEGATION_BEFORE]
             far = entry.value == "short" and start - item.end > _SHORT_REACH
-            # "Without comparison films, the fracture ...": an opening phrase ends at its comma.
-            opening = comma and tokens[item.start] == "without" and item.start - low < 2
-            if not (far or opening or (found is not None and listed)):
+            if not (
+                far
+                or (comma and _opens_sentence(parsed, item, low, start))
+                or (found is not None and listed)
+            ):
                 return Role.NEGATION_BEFORE, entry
         elif Role.HISTORICAL in roles:
             found = (Role.HISTORICAL, roles[Role.HISTORICAL])
         elif Role.ASKED in roles and found is None:
             found = (Role.ASKED, roles[Role.ASKED])
         elif Role.UNCERTAIN_BEFORE in roles:
+            described = item.start
             if found is None and not doubt_ended:
                 found = (Role.UNCERTAIN_BEFORE, roles[Role.UNCERTAIN_BEFORE])
                 listed = False
         elif Role.CONJUNCTION in roles:
             alternative = alternative or tokens[i] in _OR
-            if _changes_its_mind(parsed, item, low):
+            if not alternative and _changes_its_mind(parsed, item, low):
                 break
             if specific and not alternative and _closes(parsed, item, low):
                 break
@@ -121,12 +155,78 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
             doubt_ended = doubt_ended or (
                 tokens[i] != "or" and not _joins_adjectives(parsed, item, low)
             )
-        elif Role.COPULA in roles or (Role.CLOSE in roles and not listed):
-            predicate = True
-        elif Role.RECOMMEND in roles or Role.IMAGING in roles or _breaks(item):
+        elif Role.COPULA in roles:
+            verb = item
+        elif Role.CLOSE in roles and not listed:
+            # "No displacement of L1 fractures", but "no finding suspicious for fracture".
+            if item.end != described:
+                verb = item
+        elif Role.BREAK in roles and roles[Role.BREAK].value == "equates":
+            described = item.start
+        elif Role.RECOMMEND in roles or Role.IMAGING in roles or Role.BREAK in roles:
             doubt_ended = True
         i = item.start - 1
     return found
+
+
+_PHRASE_ENDS = frozenset(
+    {Role.CONJUNCTION, Role.LINK, Role.COPULA, Role.BREAK, Role.NEGATION_BEFORE, Role.ANAPHOR}
+)
+
+
+def _presupposes(parsed: Parsed, determiner: Item, low: int) -> bool:
+    """Whether "the" makes the mention one that is there, led to by a preposition or a list.
+
+    "No callus around the L1 fracture" and "no obstruction and the L1 fracture" deny neither; "no
+    evidence of the L1 fracture" does, its preposition being the negation's own.
+    """
+    if Role.ANAPHOR not in determiner.roles or determiner.start <= low:
+        return False
+    left = parsed.at[determiner.start - 1]
+    if left is None:
+        return False
+    if Role.CONJUNCTION in left.roles:
+        return parsed.words.words[left.start] not in _OR
+    if Role.BREAK in left.roles:
+        return left.roles[Role.BREAK].value != "equates"
+    return Role.LINK in left.roles and Role.UNCERTAIN_BEFORE not in left.roles
+
+
+def _reaches_over(parsed: Parsed, item: Item, verb: Item) -> Role | None:
+    """The role of a modifier in front of a verb that reaches what stands behind the verb.
+
+    It governs the verb's clause ("no evidence that L1 is fractured") or negates its whole subject
+    ("none of the vertebrae is fractured").
+    """
+    at, tokens = parsed.at, parsed.words.words
+    if item.end < len(tokens) and tokens[item.end] in _COMPLEMENT:
+        for role in (Role.NEGATION_BEFORE, Role.UNCERTAIN_BEFORE, Role.ASKED):
+            if role in item.roles:
+                return role
+    if Role.NEGATION_BEFORE not in item.roles or Role.COPULA not in verb.roles:
+        return None
+    target = comma = alternative = False
+    for k in range(item.end, verb.start):
+        between = at[k]
+        if between is None:
+            continue
+        if Role.TARGET in between.roles:
+            target = True
+        elif Role.CONJUNCTION in between.roles:
+            comma = comma or tokens[k] == ","
+            alternative = alternative or tokens[k] in _OR
+        elif not {Role.OTHER, Role.ANAPHOR, Role.LINK}.issuperset(between.roles):
+            return None
+    return Role.NEGATION_BEFORE if target and (alternative or not comma) else None
+
+
+def _opens_sentence(parsed: Parsed, negation: Item, low: int, start: int) -> bool:
+    """Whether a negation belongs to an opening phrase: "Without comparison films, the ..."."""
+    tokens = parsed.words.words
+    if tokens[negation.start] != "without" or negation.start - low >= 2:
+        return False
+    comma = next(k for k in range(negation.end, start) if tokens[k] == ",")
+    return tokens[comma + 1] in _BEGINS_ANEW
 
 
 def _closes(parsed: Parsed, conjunction: Item, low: int) -> bool:
@@ -141,10 +241,6 @@ def _alternative_follows(parsed: Parsed, start: int) -> bool:
     return not _OR.isdisjoint(ahead[: ahead.index(".")] if "." in ahead else ahead)
 
 
-def _breaks(item: Item) -> bool:
-    return Role.BREAK in item.roles and item.roles[Role.BREAK].value != "equates"
-
-
 def _joins_adjectives(parsed: Parsed, conjunction: Item, low: int) -> bool:
     """Whether a conjunction stands inside the phrase: "T12 and L1 fractures", "old, severe"."""
     before = parsed.at[conjunction.start - 1] if conjunction.start > low else None
@@ -156,17 +252,13 @@ def _joins_adjectives(parsed: Parsed, conjunction: Item, low: int) -> bool:
 def _changes_its_mind(parsed: Parsed, conjunction: Item, low: int) -> bool:
     """Whether "and" or a comma opens something affirmed: "no ileus, old L1 fracture"."""
     tokens = parsed.words.words
-    if tokens[conjunction.start] in _OR or _joins_adjectives(parsed, conjunction, low):
+    if _joins_adjectives(parsed, conjunction, low) or conjunction.end >= len(tokens):
         return False
-    if conjunction.end >= len(tokens):
-        return False
-    if tokens[conjunction.end] in ("a", "an"):
+    if tokens[conjunction.end] in _BEGINS_ANEW:
         return True
     following = parsed.at[conjunction.end]
     if following is None:
         return False
-    if following.levels:
-        return True
     acuity = following.roles.get(Role.ACUITY)
     return (acuity is not None and acuity.value == "old") or Role.SEVERITY in following.roles
 
@@ -174,10 +266,12 @@ def _changes_its_mind(parsed: Parsed, conjunction: Item, low: int) -> bool:
 _ENDS_PREDICATE = frozenset({Role.STOP, Role.NEGATION_BEFORE, Role.SEEN, Role.BREAK})
 
 
-def _behind(parsed: Parsed, high: int, end: int) -> tuple[Role, Entry] | None:
-    """The predicate behind a mention that takes it back or doubts it."""
+def _behind(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[Role, Entry] | None:
+    """The predicate behind a mention that takes it back, doubts it or confirms it."""
     at, tokens = parsed.at, parsed.words.words
     joined = alternative = other_finding = False
+    predicate = start > low and _is_copula(at[start - 1])
+    doubted: tuple[Role, Entry] | None = None
     i = end
     ceiling = min(high, end + _FURTHER_BEHIND)
     while i < ceiling:
@@ -186,36 +280,80 @@ def _behind(parsed: Parsed, high: int, end: int) -> tuple[Role, Entry] | None:
             i += 1
             continue
         roles = item.roles
+        if Role.CONFIRMED in roles and doubted is not None:
+            return Role.CONFIRMED, roles[Role.CONFIRMED]
         if Role.NEGATION_AFTER in roles or Role.UNCERTAIN_AFTER in roles:
             role = Role.NEGATION_AFTER if Role.NEGATION_AFTER in roles else Role.UNCERTAIN_AFTER
             if other_finding and not alternative:
-                return None
-            if role is Role.NEGATION_AFTER or not _qualifies_attribute(at, item.end, high):
-                return role, roles[role]
-            return None
-        if Role.CONJUNCTION in roles:
+                return doubted
+            if role is Role.NEGATION_AFTER:
+                return _taken_back(parsed, item.end, high) or (role, roles[role])
+            if _qualifies_attribute(at, item.end, high):
+                return doubted
+            doubted = doubted or (role, roles[role])
+        elif Role.CONJUNCTION in roles:
             alternative = alternative or tokens[i] in _OR
             joined = True
+            if predicate and not alternative and _new_subject(parsed, item.end, ceiling):
+                return doubted  # "L1 is fractured, L2 is not"
         elif Role.NEGATION_BEFORE in roles and _ends(parsed, item.end, high):
             return Role.NEGATION_AFTER, roles[Role.NEGATION_BEFORE]  # "Fracture: no."
         elif not _ENDS_PREDICATE.isdisjoint(roles):
-            return None
+            # "VCF - nil", "fracture (none)"; a doubt may be settled in a clause of its own.
+            if not (doubted or (tokens[i] in _DASHES and i - end < 2)):
+                return None
         elif (Role.CLOSE in roles or Role.FRACTURE in roles or Role.DEFORMITY in roles) and joined:
             other_finding = True
         i = item.end
+    return doubted
+
+
+def _is_copula(item: Item | None) -> bool:
+    return item is not None and Role.COPULA in item.roles
+
+
+def _new_subject(parsed: Parsed, i: int, ceiling: int) -> bool:
+    """Whether a site with a verb of its own follows: a new clause."""
+    site = False
+    for k in range(i, min(i + 5, ceiling)):
+        item = parsed.at[k]
+        if item is None:
+            continue
+        if Role.COPULA in item.roles:
+            return site
+        site = site or Role.TARGET in item.roles or Role.OTHER in item.roles
+        site = site or (Role.ANAPHOR in item.roles and item.roles[Role.ANAPHOR].value != "")
+    return False
+
+
+def _taken_back(parsed: Parsed, i: int, high: int) -> tuple[Role, Entry] | None:
+    """A doubt that outlives a denial: "considered unlikely but cannot be excluded"."""
+    for k in range(i, min(high, i + _TAKEN_BACK)):
+        item = parsed.at[k]
+        if item is None:
+            continue
+        if Role.UNCERTAIN_AFTER in item.roles:
+            return Role.UNCERTAIN_AFTER, item.roles[Role.UNCERTAIN_AFTER]
+        if not {Role.FRACTURE, Role.DEFORMITY, Role.TARGET, Role.OTHER, Role.CLOSE}.isdisjoint(
+            item.roles
+        ):
+            return None
     return None
 
 
 def _ends(parsed: Parsed, i: int, high: int) -> bool:
-    return i >= high or parsed.words.ends_sentence[i]
+    return i >= high or parsed.words.ends_sentence[i] or parsed.words.words[i] in ")]"
 
 
 def _qualifies_attribute(at: list[Item | None], i: int, high: int) -> bool:
     """Whether the doubt is about age or cause only: "... fracture is likely chronic"."""
     following = at[i] if i < high else None
-    return following is not None and not {Role.ACUITY, Role.CAUSE, Role.BENIGN}.isdisjoint(
-        following.roles
-    )
+    return following is not None and not {
+        Role.ACUITY,
+        Role.CAUSE,
+        Role.BENIGN,
+        Role.HARMLESS,
+    }.isdisjoint(following.roles)
 
 
 def _versus(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[Role, Entry] | None:
@@ -229,6 +367,6 @@ def _versus(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[
             at[item.start - 1] if item.start > low else None,
             at[item.end] if item.end < high else None,
         )
-        if not any(side is not None and Role.ACUITY in side.roles for side in sides):
+        if not all(side is not None and Role.ACUITY in side.roles for side in sides):
             return Role.VERSUS, item.roles[Role.VERSUS]
     return None

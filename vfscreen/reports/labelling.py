@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from vfscreen.reports.context import Assertion
 from vfscreen.reports.lexicon import Lexicon, Role
 from vfscreen.reports.mentions import Mention, mentions_of
-from vfscreen.reports.parsing import COUNTING, LEVELS, Parsed, parse, sentences
+from vfscreen.reports.parsing import LEVELS, Parsed, parse
 from vfscreen.reports.recommendation import recommends
+from vfscreen.reports.sections import COUNTING, sentences
 from vfscreen.reports.tokens import words_in
 
 STATUSES = ("not_mentioned", "denied", "ambiguous", "uncertain", "reported")
@@ -95,7 +96,7 @@ def label(text: str, lexicon: Lexicon, result_status: str | None = None) -> Repo
             lexicon.finding, "not_mentioned", False, (), "unspecified", None, False, ()
         )
     parsed = parse(text, lexicon)
-    parts = list(sentences(parsed))
+    parts = sentences(parsed)
     mentions = mentions_of(parsed, parts)
     late = status in _ADDENDUM
     body = [m for m in mentions if m.section in COUNTING and m.section != "addendum" and not late]

@@ -1,8 +1,7 @@
-"""From words to items: terms of the lexicon, spinal levels, and the sections they stand in."""
+"""From words to items: terms of the lexicon, and spinal levels."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vfscreen.reports.lexicon import Entry, Lexicon, Node, Role
 from vfscreen.reports.tokens import Words, tokenise
@@ -40,12 +39,17 @@ _LEVEL_ENTRY = Entry(id="level", role=Role.TARGET, value="level", tie="clause")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A term found in the text: words ``start`` to ``end`` (exclusive) and what they can mean."""
+    """A term found in the text: words ``start`` to ``end`` (exclusive) and what they can mean.
+
+    `pair` tells of two neighbouring levels in one ("L4/5"): unless a vertebra is spoken of, that is
+    how a disc is called.
+    """
 
     start: int
     end: int
     roles: dict[Role, Entry]
     levels: tuple[str, ...] = ()
+    pair: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +59,6 @@ class Parsed:
     words: Words
     at: list[Item | None]
     items: list[Item]
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """Words ``start`` to ``end`` (exclusive), and the section that they stand in."""
-
-    start: int
-    end: int
-    section: str
 
 
 def parse(text: str, lexicon: Lexicon) -> Parsed:
@@ -80,6 +75,8 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
         item = None
         if lexicon.levels and (word in _LEVEL_WORDS or word[-1].isdecimal() or word[0].isdecimal()):
             item = _level_at(words, i)
+            if item is not None:
+                item = _paired(words, item)
         if item is None and word in terms:
             item = _longest_term(terms[word], tokens, i)
         if item is None:
@@ -90,6 +87,21 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
             at[k] = item
         i = item.end
     return Parsed(words, at, items)
+
+
+def _paired(words: Words, item: Item) -> Item:
+    """Tell whether levels are the pair around a disc; "L5/S1" is, with the sacrum behind it."""
+    tokens, end = words.words, item.end
+    if item.levels == ("L5",) and end < len(tokens):
+        joint = words.gap(end - 1).strip() == "-"
+        at = end if joint else end + 1 if tokens[end] in _PAIRED_BY else len(tokens)
+        if at < len(tokens) and tokens[at] in ("s1", "1"):
+            return replace(item, end=at + 1, pair=True)
+    written = words.text[words.starts[item.start] : words.ends[end - 1]]
+    return replace(item, pair=len(item.levels) == 2 and not _PAIRED_BY.isdisjoint(written))
+
+
+_PAIRED_BY = frozenset("/-–—")
 
 
 def _longest_term(first: Node, tokens: list[str], i: int) -> Item | None:
@@ -110,7 +122,7 @@ def _single_level(words: Words, i: int) -> tuple[str, int] | None:
     word = tokens[i]
     after = tokens[i + 1] if i + 1 < len(tokens) else ""
     if word in _PREFIX:
-        if after.isdecimal() and len(after) <= 2 and len(words.gap(i)) <= 1:
+        if after.isdecimal() and len(after) <= 2 and words.gap(i).strip() in ("", "-"):
             return _canonical(_PREFIX[word], int(after), i + 2)
         return None
     if word[0] in "ctdl" and word[-1].isdecimal():
@@ -168,91 +180,3 @@ def _second_level(words: Words, i: int, first: str) -> tuple[str, int] | None:
         second = _canonical(first[0], int(word), i + 1)
         return second if second and _RANK[second[0]] > _RANK[first] else None
     return _single_level(words, i)
-
-
-COUNTING = frozenset({"body", "findings", "impression", "addendum"})
-"""Sections in which the radiologist says what is seen; the others say what is known or asked."""
-
-
-def sentences(parsed: Parsed) -> Iterator[Sentence]:
-    """Cut the text at headings and at the ends of sentences.
-
-    A heading is a section's word before a colon, or one of the unmistakable words at the beginning
-    of a sentence that the sentence does not go on from ("Impression of a ..."). Line breaks and
-    capitals are no help: reports lose both on their way.
-    """
-    words, at = parsed.words, parsed.at
-    count = len(words.words)
-    section, body_seen, addendum_last = "body", False, False
-    start = i = 0
-    while i < count:
-        item = at[i]
-        entry = None
-        if item is not None and Role.SECTION in item.roles and item.start == i:
-            entry = _heading(parsed, item, section, at_start=i == start, headed=body_seen)
-        if item is not None and entry is not None:
-            if start < i:
-                yield Sentence(start, i, section)
-            section = entry.value
-            if section == "addendum":
-                # What follows the body belongs to the addendum, its own headings included.
-                addendum_last = body_seen
-            elif addendum_last and section in COUNTING:
-                section = "addendum"
-            body_seen = body_seen or section in ("findings", "impression")
-            i = item.end
-            if i < count and words.words[i] in (":", "-", "–", "—"):
-                i += 1
-            start = i
-            continue
-        if words.ends_sentence[i]:
-            if section == "body" and i - start > 2:
-                body_seen = True
-            yield Sentence(start, i + 1, section)
-            if section not in COUNTING and _says_nothing(words.words[start : i + 1]):
-                section = "body"  # "COMPARISON: None." is often followed by the findings
-            start = i + 1
-        i += 1
-    if start < count:
-        yield Sentence(start, count, section)
-
-
-def _says_nothing(sentence: list[str]) -> bool:
-    return len(sentence) <= 4 and sentence[0] in ("none", "nil", "no", "not", "unavailable")
-
-
-_NOT_BEFORE_HEADING = frozenset(
-    {Role.ANAPHOR, Role.LINK, Role.BREAK, Role.ACUITY, Role.NEGATION_BEFORE, Role.CONJUNCTION}
-)
-_NOT_AFTER_HEADING = frozenset(
-    {Role.COPULA, Role.LINK, Role.SEEN, Role.CONTINUES, Role.CONJUNCTION}
-)
-
-
-def _heading(
-    parsed: Parsed, item: Item, section: str, *, at_start: bool, headed: bool
-) -> Entry | None:
-    entry = item.roles[Role.SECTION]
-    tokens = parsed.words.words
-    following = tokens[item.end] if item.end < len(tokens) else ""
-    if following == ":":
-        return entry
-    if entry.tie != "own" or not following:
-        return None
-    if following in ("-", "–", "—") and at_start:
-        return entry
-    if not (following.isalnum() or following in "#?(*•"):
-        return None
-    after = parsed.at[item.end]
-    if after is not None and following.isalnum() and not _NOT_AFTER_HEADING.isdisjoint(after.roles):
-        return None
-    if at_start:
-        return entry
-    # In the middle of a sentence: an indication rarely ends in a full stop, so the words that
-    # open the body are taken there; and those that open the indication, after a title.
-    before = parsed.at[item.start - 1]
-    if before is not None and not _NOT_BEFORE_HEADING.isdisjoint(before.roles):
-        return None
-    opens_body = section not in COUNTING and entry.value in ("findings", "impression", "addendum")
-    after_title = section == "body" and not headed and entry.value in ("indication", "history")
-    return entry if opens_body or after_title else None

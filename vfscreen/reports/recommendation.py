@@ -3,7 +3,8 @@
 from vfscreen.reports.context import Assertion
 from vfscreen.reports.lexicon import Role
 from vfscreen.reports.mentions import Mention
-from vfscreen.reports.parsing import COUNTING, Parsed, Sentence
+from vfscreen.reports.parsing import Parsed
+from vfscreen.reports.sections import COUNTING, Sentence
 
 # What calls for imaging: not a fracture that is denied, feared in general or elsewhere.
 _SPOKEN = frozenset({Assertion.AFFIRMED, Assertion.UNCERTAIN})
@@ -38,7 +39,10 @@ def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) ->
             continue
         roles = item.roles
         negated = negated or (Role.NEGATION_BEFORE in roles and not recommend)
-        recommend = recommend or Role.RECOMMEND in roles
+        recommend = recommend or (
+            Role.RECOMMEND in roles
+            and (roles[Role.RECOMMEND].value != "imperative" or item.start - sentence.start <= 2)
+        )
         action = action or Role.ACTION in roles
         imaging = imaging or Role.IMAGING in roles
         spine = spine or Role.TARGET in roles

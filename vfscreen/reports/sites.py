@@ -38,6 +38,8 @@ class Site:
 
 
 NONE = Site("none")
+PAIR = "level.pair"
+"""Rule of a site that is a pair of levels, which is how discs are called."""
 
 
 def site_of(parsed: Parsed, low: int, high: int, start: int, end: int, *, discs: bool) -> Site:
@@ -46,16 +48,60 @@ def site_of(parsed: Parsed, low: int, high: int, start: int, end: int, *, discs:
     `discs` tells whether a disc is another site (it is for a loss of height) or only a place (a
     fracture next to a disc).
     """
+    subject = NONE
+    if _is_predicate(parsed, low, start):
+        subject = _decide(_before(parsed, low, start, subject=True), discs)
+        if subject.kind == "other" or subject.levels:
+            return subject  # "the rod is fractured at L4"
     direct = _decide(_before(parsed, low, start, subject=False), discs)
     if direct.kind != "none" and direct.levels:
         return direct
+    if direct.kind == "none":
+        direct = subject
     behind = _decide(_behind(parsed, high, end), discs)
     if direct.kind == "target" and behind.kind == "target":
         return Site("target", direct.rule, behind.levels, bound=True)
     for site in (direct, behind):
         if site.kind != "none":
             return site
-    return _decide(_before(parsed, low, start, subject=True), discs)
+    subject = _decide(_before(parsed, low, start, subject=True), discs)
+    return subject if subject.kind != "none" else _antecedent(parsed, low, start, discs)
+
+
+_RELATIVE = frozenset({"which", "where", "that"})
+_RELATIVE_REACH = 8
+
+
+def _antecedent(parsed: Parsed, low: int, start: int, discs: bool) -> Site:
+    """The site right before the relative clause of the mention: "except at L1, which is wedged"."""
+    tokens = parsed.words.words
+    for i in range(start - 1, max(low, start - _RELATIVE_REACH) - 1, -1):
+        item = parsed.at[i]
+        if tokens[i] in _RELATIVE:
+            k = i - 1
+            while k > low and (tokens[k] in (",", "in", "at") or parsed.at[k] is None):
+                k -= 1
+            site = parsed.at[k] if k >= low else None
+            return _decide([[site]], discs) if site is not None and _is_site(site) else NONE
+        if item is not None and (_is_site(item) or not _MENTIONS.isdisjoint(item.roles)):
+            return NONE
+    return NONE
+
+
+def _is_predicate(parsed: Parsed, low: int, start: int) -> bool:
+    """Whether the mention is said of a subject: "is severely wedged", "has fractured"."""
+    for i in range(start - 1, max(low, start - 5) - 1, -1):
+        item = parsed.at[i]
+        if item is None or not _BEFORE_PREDICATE.isdisjoint(item.roles):
+            continue
+        if Role.COPULA not in item.roles:
+            return False
+        kind = item.roles[Role.COPULA].value
+        return kind == "be" or (kind == "have" and parsed.words.words[start].endswith("ed"))
+    return False
+
+
+_BEFORE_PREDICATE = frozenset({Role.ACUITY, Role.SEVERITY, Role.NEGATION_BEFORE, Role.SEEN})
 
 
 def nearest_site(parsed: Parsed, low: int, high: int, start: int, end: int) -> Site:
@@ -110,6 +156,7 @@ def _decide(groups: list[list[Item]], discs: bool) -> Site:
     """A list of sites is about the target if one of its members is, whole and unqualified."""
     levels: list[str] = []
     rule, other = "", ""
+    bodies = any(is_vertebra(item) for group in groups for item in group)
     for group in groups:
         others = [
             item.roles[Role.OTHER]
@@ -119,12 +166,19 @@ def _decide(groups: list[list[Item]], discs: bool) -> Site:
         targets = [item for item in group if Role.TARGET in item.roles]
         if others:
             other = other or others[0].id
+        elif discs and not bodies and targets and all(item.pair for item in targets):
+            other = other or PAIR
         elif targets:
             rule = rule or targets[0].roles[Role.TARGET].id
             levels += [level for item in targets for level in item.levels]
     if rule:
         return Site("target", rule, tuple(dict.fromkeys(levels)), bound=True)
     return Site("other", other, bound=True) if other else NONE
+
+
+def is_vertebra(item: Item) -> bool:
+    """Whether a term names vertebrae themselves, not a level or a part of the spine."""
+    return Role.TARGET in item.roles and item.roles[Role.TARGET].value == "vertebra"
 
 
 def _is_site(item: Item | None) -> bool:
@@ -137,7 +191,7 @@ def _is_adjective(item: Item | None) -> bool:
 
 def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list[Item]]:
     """Groups of sites in the noun phrase before a mention, or in the subject of its sentence."""
-    at = parsed.at
+    at, words = parsed.at, parsed.words.words
     groups: list[list[Item]] = [[]]
     crossed = not subject
     adjective = False  # since the last site: "spine and old rib fractures" is no list of sites
@@ -145,7 +199,9 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
     floor = max(low, start - REACH)
     while i >= floor:
         item = at[i]
-        if item is None:
+        if item is None or Role.ANAPHOR in item.roles:
+            if not subject and words[i] in _DETERMINERS and _leaves_phrase(at, i, low):
+                break
             i -= 1
             continue
         roles = item.roles
@@ -154,7 +210,9 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
             adjective = False
         elif Role.CONJUNCTION in roles:
             before = at[item.start - 1] if item.start > low else None
-            if _is_site(before) and groups[-1] and not adjective:
+            listed = groups[-1] and _is_site(before)
+            if listed and (not adjective or _both_levels(before, groups[-1][-1])):
+                adjective = False
                 if not _both_levels(before, groups[-1][-1]):
                     groups.append([])
             elif not _is_adjective(before):
@@ -162,7 +220,7 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
         elif (
             Role.COPULA in roles
             or Role.SEEN in roles
-            or (item.end == item.start + 1 and parsed.words.words[i] == "with")
+            or (item.end == item.start + 1 and words[i] == "with")
         ):
             # "L1 shows a fracture", "the lumbar spine with a fracture"
             if crossed or groups[-1]:
@@ -171,6 +229,8 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
             pass  # "the body of L1 is collapsed": a subject with its prepositions
         elif not _ADJECTIVES.isdisjoint(roles):
             adjective = True
+        elif Role.STOP in roles and roles[Role.STOP].value == "adverb":
+            pass  # "L1 is also fractured"
         elif Role.LINK in roles:
             # "changes of the lumbar spine and rib fractures": the spine belongs to the changes.
             if len(groups) > 1 and not all(m.levels for g in groups[-2:] for m in g):
@@ -182,6 +242,19 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
             break
         i = item.start - 1
     return groups
+
+
+_DETERMINERS = frozenset({"a", "an", "the", "this", "that", "these", "those", "another"})
+
+
+def _leaves_phrase(at: list[Item | None], i: int, low: int) -> bool:
+    """Whether the noun phrase begins at this determiner, no list of sites going on before it."""
+    left = at[i - 1] if i > low else None
+    if left is None:
+        return True
+    if Role.CONJUNCTION in left.roles:
+        return left.start <= low or not _is_site(at[left.start - 1])
+    return Role.LINK not in left.roles
 
 
 def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
@@ -223,7 +296,7 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
         elif Role.LINK in roles:
             if gone_on and groups[-1]:
                 break
-            linked = True
+            linked, gone_on = True, False
         elif not _ADJECTIVES.isdisjoint(roles) and not groups[-1]:
             pass
         elif not _PASSED.isdisjoint(roles) and Role.STOP not in roles:
@@ -236,11 +309,14 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
     return groups
 
 
+_BETWEEN_SITES = frozenset({Role.ANAPHOR, Role.CONJUNCTION, Role.LINK})
+
+
 def _site_following(parsed: Parsed, i: int, ceiling: int) -> Item | None:
-    """The site with which a list goes on, past articles and sides."""
-    for k in range(i, min(i + 3, ceiling)):
+    """The site with which a list goes on, past prepositions, articles and sides."""
+    for k in range(i, min(i + 4, ceiling)):
         item = parsed.at[k]
-        if item is None or Role.ANAPHOR in item.roles or Role.CONJUNCTION in item.roles:
+        if item is None or not _BETWEEN_SITES.isdisjoint(item.roles):
             continue
         return item if _is_site(item) else None
     return None

@@ -33,7 +33,8 @@ class Role(StrEnum):
     CEMENT = "cement"  # a treatment that implies it
     HEIGHT = "height"  # a measure that is lost (deformity) or normal (denied)
     INTACT = "intact"  # said of the site, denies the finding
-    BENIGN = "benign"  # an explanation that takes a deformity off the table
+    BENIGN = "benign"  # a finding that takes a deformity off the table
+    HARMLESS = "harmless"  # an adjective that does, and is no mention itself
     # Where: the finding's own site, or another one.
     TARGET = "target"
     OTHER = "other"
@@ -43,6 +44,8 @@ class Role(StrEnum):
     UNCERTAIN_BEFORE = "uncertain_before"
     UNCERTAIN_AFTER = "uncertain_after"
     VERSUS = "versus"
+    CONFIRMED = "confirmed"  # settles a doubt
+    RETRACTS = "retracts"  # takes back what stands before it ("should read")
     ASKED = "asked"  # looked for: says nothing in an indication, uncertain elsewhere
     HYPOTHETICAL = "hypothetical"
     HISTORICAL = "historical"
@@ -54,11 +57,13 @@ class Role(StrEnum):
     COPULA = "copula"
     SEEN = "seen"
     CONJUNCTION = "conjunction"
-    ANAPHOR = "anaphor"
+    ANAPHOR = "anaphor"  # its value: `place` ("at this level"), `former`, `latter`
+    PROFORM = "proform"  # stands for the finding last named: "another at L3"
     BREAK = "break"  # ends a noun phrase
     # Attributes.
     ACUITY = "acuity"
     SEVERITY = "severity"
+    FRACTION = "fraction"  # of height, its value in percent: "one third"
     LOSS = "loss"
     NORMAL = "normal"
     CAUSE = "cause"
