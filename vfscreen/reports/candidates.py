@@ -100,7 +100,17 @@ def _height_pair(parsed: Parsed, sentence: Sentence, height: Item) -> Candidate 
                     usual = usual or found
                     break
                 return found
+    if usual is not None and _measured(parsed, low, height.start):
+        return replace(usual, role=Role.DEFORMITY)
     return usual
+
+
+def _measured(parsed: Parsed, low: int, end: int) -> bool:
+    """Whether a share is named: "50 % of its normal height"."""
+    return any(
+        word in ("%", "percent") or (item is not None and Role.FRACTION in item.roles)
+        for word, item in zip(parsed.words.words[low:end], parsed.at[low:end], strict=True)
+    )
 
 
 _POSSESSIVE = frozenset({"its", "their"})

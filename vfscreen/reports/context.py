@@ -60,6 +60,8 @@ def context_of(
     if before is not None and before[0] not in (Role.UNCERTAIN_BEFORE, Role.ASKED):
         return _as_context(*before, counts=counts)
     behind = _behind(parsed, low, high, start, end)
+    if behind is not None and behind[0] is Role.HYPOTHETICAL:
+        return Context(Assertion.HYPOTHETICAL, behind[1].id)
     if behind is not None and behind[0] in (Role.NEGATION_AFTER, Role.CONFIRMED):
         negated = behind[0] is Role.NEGATION_AFTER
         return Context(Assertion.NEGATED if negated else Assertion.AFFIRMED, behind[1].id)
@@ -87,6 +89,8 @@ def _retracted(parsed: Parsed, end: int, high: int) -> Entry | None:
     """The words that take back what stands before them: "'fracture' should read 'no fracture'"."""
     for i in range(end, min(high, end + REACH)):
         item = parsed.at[i]
+        if item is not None and Role.STOP in item.roles:
+            break
         if item is not None and Role.RETRACTS in item.roles:
             return item.roles[Role.RETRACTS]
     return None
@@ -114,7 +118,8 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
             break
         if inside and _presupposes(parsed, item, low):
             break
-        if Role.SUBJECT in roles or Role.HYPOTHETICAL in roles:
+        behind = Role.HYPOTHETICAL in roles and roles[Role.HYPOTHETICAL].value == "behind"
+        if Role.SUBJECT in roles or (Role.HYPOTHETICAL in roles and not behind):
             role = Role.SUBJECT if Role.SUBJECT in roles else Role.HYPOTHETICAL
             return role, roles[role]
         inside = inside and _PHRASE_ENDS.isdisjoint(roles)
@@ -199,7 +204,7 @@ def _reaches_over(parsed: Parsed, item: Item, verb: Item) -> Role | None:
     ("none of the vertebrae is fractured").
     """
     at, tokens = parsed.at, parsed.words.words
-    if item.end < len(tokens) and tokens[item.end] in _COMPLEMENT:
+    if not _COMPLEMENT.isdisjoint(tokens[item.end - 1 : item.end + 1]):
         for role in (Role.NEGATION_BEFORE, Role.UNCERTAIN_BEFORE, Role.ASKED):
             if role in item.roles:
                 return role
@@ -291,6 +296,8 @@ def _behind(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[
             if _qualifies_attribute(at, item.end, high):
                 return doubted
             doubted = doubted or (role, roles[role])
+        elif Role.HYPOTHETICAL in roles and roles[Role.HYPOTHETICAL].value == "behind":
+            return doubted or (Role.HYPOTHETICAL, roles[Role.HYPOTHETICAL])
         elif Role.CONJUNCTION in roles:
             alternative = alternative or tokens[i] in _OR
             joined = True

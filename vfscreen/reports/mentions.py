@@ -66,8 +66,6 @@ def mentions_of(parsed: Parsed, parts: list[Sentence]) -> list[Mention]:
             remark = follow_up(parsed, sentence)
             if remark is not None:
                 _add(found, remarked, remark)
-        if sentence.section == "addendum" and found:
-            _rename(found, renamed_levels(parsed, sentence))
         for candidate in candidates(parsed, sentence, spoken_of):
             mention = _mention(parsed, sentence, candidate, discourse, number)
             found.append(mention)
@@ -76,20 +74,26 @@ def mentions_of(parsed: Parsed, parts: list[Sentence]) -> list[Mention]:
             if mention.site.kind != "none" and mention.role is not Role.INTACT:
                 discourse.last, discourse.last_sentence = mention.site, number
             if len(found) >= _MOST_MENTIONS:
-                return [m for m in found if _worth_keeping(m)]
+                return _corrected(parsed, parts, found)
         discourse.leave(parsed, sentence, number)
         quiet = 0 if len(found) > first else quiet + 1
         remarked = first if len(found) > first else remarked
         spoken_of = last or (spoken_of if quiet < _REMARK_SENTENCES else None)
-    return [m for m in found if _worth_keeping(m)]
+    return _corrected(parsed, parts, found)
 
 
-def _rename(found: list[Mention], renamed: dict[str, str]) -> None:
-    """Correct the levels of all mentions so far."""
-    for i, mention in enumerate(found if renamed else ()):
+def _corrected(parsed: Parsed, parts: list[Sentence], found: list[Mention]) -> list[Mention]:
+    """The mentions worth keeping, their levels as addenda correct them."""
+    renamed: dict[str, str] = {}
+    for sentence in parts:
+        if sentence.section == "addendum":
+            renamed |= renamed_levels(parsed, sentence)
+    kept = [m for m in found if _worth_keeping(m)]
+    for i, mention in enumerate(kept if renamed else ()):
         if not renamed.keys().isdisjoint(mention.site.levels):
             levels = tuple(dict.fromkeys(renamed.get(v, v) for v in mention.site.levels))
-            found[i] = replace(mention, site=replace(mention.site, levels=levels))
+            kept[i] = replace(mention, site=replace(mention.site, levels=levels))
+    return kept
 
 
 def _add(found: list[Mention], first: int, remark: FollowUp) -> None:
@@ -263,6 +267,8 @@ def _benign(parsed: Parsed, low: int, high: int, start: int, end: int) -> str:
                 break
             if Role.NEGATION_BEFORE in item.roles:
                 negated = i
+            equates = item.roles.get(Role.BREAK)
+            joined = joined and not (equates is not None and equates.value == "equates")
             if Role.CONJUNCTION in item.roles or (
                 tokens[i] == "with" and item.end == item.start + 1
             ):

@@ -3,7 +3,7 @@
 from vfscreen.reports.context import Assertion
 from vfscreen.reports.lexicon import Role
 from vfscreen.reports.mentions import Mention
-from vfscreen.reports.parsing import Parsed
+from vfscreen.reports.parsing import Item, Parsed
 from vfscreen.reports.sections import COUNTING, Sentence
 
 # What calls for imaging: not a fracture that is denied, feared in general or elsewhere.
@@ -39,10 +39,7 @@ def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) ->
             continue
         roles = item.roles
         negated = negated or (Role.NEGATION_BEFORE in roles and not recommend)
-        recommend = recommend or (
-            Role.RECOMMEND in roles
-            and (roles[Role.RECOMMEND].value != "imperative" or item.start - sentence.start <= 2)
-        )
+        recommend = recommend or (Role.RECOMMEND in roles and _stands_right(item, sentence))
         action = action or Role.ACTION in roles
         imaging = imaging or Role.IMAGING in roles
         spine = spine or Role.TARGET in roles
@@ -52,3 +49,11 @@ def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) ->
     if not recommend or negated:
         return False
     return action or (imaging and (spine or (about_finding and not elsewhere)))
+
+
+def _stands_right(item: Item, sentence: Sentence) -> bool:
+    """Whether a word that has other meanings recommends where it stands."""
+    value = item.roles[Role.RECOMMEND].value
+    if value == "imperative":
+        return item.start - sentence.start <= 2
+    return value != "final" or item.end >= sentence.end - 1

@@ -229,8 +229,11 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
             pass  # "the body of L1 is collapsed": a subject with its prepositions
         elif not _ADJECTIVES.isdisjoint(roles):
             adjective = True
-        elif Role.STOP in roles and roles[Role.STOP].value == "adverb":
-            pass  # "L1 is also fractured"
+        elif Role.STOP in roles and (
+            roles[Role.STOP].value == "adverb"
+            or (subject and words[i] in _GOES_ON and not groups[-1])
+        ):
+            pass  # "L1 is also fractured", "osteopenic but otherwise intact"
         elif Role.LINK in roles:
             # "changes of the lumbar spine and rib fractures": the spine belongs to the changes.
             if len(groups) > 1 and not all(m.levels for g in groups[-2:] for m in g):
@@ -244,6 +247,7 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
     return groups
 
 
+_GOES_ON = frozenset({"but", "otherwise"})
 _DETERMINERS = frozenset({"a", "an", "the", "this", "that", "these", "those", "another"})
 
 
@@ -262,6 +266,7 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
     at = parsed.at
     groups: list[list[Item]] = [[]]
     linked, adjacent, plain = False, True, 0
+    shared = False  # with the head of another phrase, joined to this one
     gone_on = False  # a word since the last site: "L1 extending to the pedicle" names one site
     i = end
     ceiling = min(high, end + REACH)
@@ -275,15 +280,19 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
             i += 1
             continue
         roles = item.roles
+        if gone_on and groups[-1] and Role.ANAPHOR in roles:
+            break  # "at L1 narrows the canal"
         if Role.TARGET in roles or Role.OTHER in roles:
             if not (linked or adjacent):
+                break
+            if shared and Role.OTHER in roles and roles[Role.OTHER].value not in _BONES:
                 break
             groups[-1].append(item)
             gone_on = False
         elif Role.CONJUNCTION in roles:
             if groups[-1]:
                 following = _site_following(parsed, item.end, ceiling)
-                if following is None:
+                if following is None or _is_clause(parsed, following, ceiling):
                     break
                 if not _both_levels(following, groups[-1][-1]):
                     groups.append([])
@@ -292,13 +301,18 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
                 if following is not None and following.levels:
                     linked = True
                 elif not _is_adjective(following):
-                    break
+                    # "Collapse or destructive change of the vertebral bodies": one site for both.
+                    if _head_following(parsed, item.end, ceiling) is None:
+                        break
+                    shared = True
         elif Role.LINK in roles:
             if gone_on and groups[-1]:
                 break
             linked, gone_on = True, False
         elif not _ADJECTIVES.isdisjoint(roles) and not groups[-1]:
             pass
+        elif shared and not groups[-1] and not _HEADS.isdisjoint(roles):
+            plain, adjacent = 0, False
         elif not _PASSED.isdisjoint(roles) and Role.STOP not in roles:
             if groups[-1] and Role.ANAPHOR not in roles:
                 break
@@ -307,6 +321,34 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
             break
         i = item.end
     return groups
+
+
+_HEADS = frozenset({*_MENTIONS, Role.CLOSE})
+_BONES = frozenset({"bone", "part"})
+
+
+def _head_following(parsed: Parsed, i: int, ceiling: int) -> Item | None:
+    """The head of a phrase joined to the mention: "or (destructive) change"."""
+    for k in range(i, min(i + 2, ceiling)):
+        item = parsed.at[k]
+        if item is not None:
+            return item if not _HEADS.isdisjoint(item.roles) else None
+    return None
+
+
+def _is_clause(parsed: Parsed, site: Item, ceiling: int) -> bool:
+    """Whether a site opens a clause with a finding of its own: "ribs 7 to 9, and T8 is wedged"."""
+    copula = False
+    for k in range(site.end, min(site.end + 5, ceiling)):
+        item = parsed.at[k]
+        if item is None:
+            continue
+        if copula and not _MENTIONS.isdisjoint(item.roles):
+            return True
+        if Role.LINK in item.roles or Role.CONJUNCTION in item.roles:
+            return False
+        copula = copula or Role.COPULA in item.roles
+    return False
 
 
 _BETWEEN_SITES = frozenset({Role.ANAPHOR, Role.CONJUNCTION, Role.LINK})
