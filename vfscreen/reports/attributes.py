@@ -21,7 +21,7 @@ def acuity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str |
                 continue
             if Role.STOP in item.roles and Role.ACUITY not in item.roles:
                 break
-            if Role.ACUITY in item.roles:
+            if Role.ACUITY in item.roles and not _qualifies_another(at, item.end, sentence.end):
                 value = item.roles[Role.ACUITY].value
                 distance = abs(i - start)
                 if best is None or distance < best[0]:
@@ -30,6 +30,12 @@ def acuity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str |
             if Role.FRACTURE in item.roles or (Role.NEGATION_BEFORE in item.roles and i > start):
                 break
     return best[1] if best else None
+
+
+def _qualifies_another(at: list[Item | None], i: int, high: int) -> bool:
+    """Whether a word of time stands before another finding: "with an acute kyphosis"."""
+    following = at[i] if i < high else None
+    return following is not None and Role.CLOSE in following.roles
 
 
 _NOUN_PHRASE_ENDS = frozenset({Role.LINK, Role.BREAK, Role.STOP, Role.COPULA, Role.CLOSE})

@@ -163,8 +163,10 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
         elif Role.COPULA in roles:
             verb = item
         elif Role.CLOSE in roles and not listed:
-            # "No displacement of L1 fractures", but "no finding suspicious for fracture".
-            if item.end != described:
+            # "No displacement of L1 fractures", but "no finding suspicious for fracture" and "no
+            # new or worsening fracture".
+            adjective = item.end == start and item.start > low and tokens[item.start - 1] in _OR
+            if item.end != described and not adjective:
                 verb = item
         elif Role.BREAK in roles and roles[Role.BREAK].value == "equates":
             described = item.start

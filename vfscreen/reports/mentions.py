@@ -108,7 +108,8 @@ def _add(found: list[Mention], first: int, remark: FollowUp) -> None:
             site = remark.site
             if mention.site.kind == "none":
                 context = mention.said
-        if remark.context and mention.said.assertion is Assertion.UNCERTAIN:
+        doubted = mention.said.assertion is Assertion.UNCERTAIN and site.kind != "other"
+        if remark.context and doubted:
             context = remark.context
         if remark.benign and mention.role is Role.DEFORMITY and site.kind == "target":
             context = Context(Assertion.ELSEWHERE, remark.benign)

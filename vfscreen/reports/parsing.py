@@ -65,6 +65,9 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
     """Find levels and the longest terms, from left to right; linear in the length of the text."""
     words = tokenise(text, lexicon.abbreviations)
     tokens = words.words
+    misspelt = lexicon.misspelt
+    if not misspelt.keys().isdisjoint(tokens):
+        tokens[:] = [misspelt.get(word, word) for word in tokens]
     terms = lexicon.terms.children
     count = len(tokens)
     at: list[Item | None] = [None] * count

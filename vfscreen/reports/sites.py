@@ -241,6 +241,8 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
             break
         elif Role.NEGATION_BEFORE in roles and not subject:
             break  # "hardware at L4 without fracture": the level is the hardware's
+        elif subject and not crossed and Role.CLOSE in roles and not groups[-1]:
+            break  # "no effusions no evidence of fracture": not the effusion's site
         elif Role.BREAK in roles or Role.STOP in roles or not _MENTIONS.isdisjoint(roles):
             break
         i = item.start - 1

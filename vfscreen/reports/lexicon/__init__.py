@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from vfscreen.errors import ReportsError
+from vfscreen.reports.lexicon.misspelt import misspellings
 from vfscreen.reports.tokens import words_of
 
 
@@ -74,6 +76,7 @@ class Role(StrEnum):
     ACTION = "action"
     IMAGING = "imaging"
     IGNORE = "ignore"  # terms that hide others inside them
+    SPELLING = "spelling"  # words whose slips are read as them; with a value, its misspellings
 
 
 MENTION_ROLES = frozenset(
@@ -124,6 +127,8 @@ class Lexicon:
         A word of each mention and action: a report without any of them says nothing.
     abbreviations : frozenset of str
         Words after which a full stop does not end a sentence.
+    misspelt : dict
+        Misspelt word -> the word that it is read as.
     """
 
     finding: str
@@ -133,6 +138,7 @@ class Lexicon:
     terms: Node
     triggers: frozenset[str]
     abbreviations: frozenset[str]
+    misspelt: dict[str, str]
 
 
 def load(path: Path | None = None) -> Lexicon:
@@ -172,11 +178,15 @@ def _compile(raw: bytes, label: str) -> Lexicon:
     root = Node()
     seen: set[str] = set()
     mentions: list[tuple[str, ...]] = []
+    spelling: list[tuple[str, list[str]]] = []
     for number, item in enumerate(content.get("entry", []), start=1):
         entry, terms = _entry(item, number, label)
         if entry.id in seen:
             raise ReportsError(f"{label}: two entries have the id `{entry.id}`.")
         seen.add(entry.id)
+        if entry.role is Role.SPELLING:
+            spelling.append((entry.value, [word for words in terms for word in words]))
+            continue
         for words in terms:
             node = root
             for word in words:
@@ -190,15 +200,25 @@ def _compile(raw: bytes, label: str) -> Lexicon:
             mentions += terms
     if not mentions:
         raise ReportsError(f"{label} has no entry that mentions its finding.")
+    misspelt = misspellings(spelling, frozenset(_words(root)))
+    triggers = _triggers(mentions)
     return Lexicon(
         finding=finding,
         language=language,
         levels=bool(head.get("levels", False)),
         sha256=hashlib.sha256(raw).hexdigest(),
         terms=root,
-        triggers=_triggers(mentions),
+        triggers=triggers.union(slip for slip, word in misspelt.items() if word in triggers),
+        misspelt=misspelt,
         abbreviations=frozenset(a.lower() for a in head.get("abbreviations", [])),
     )
+
+
+def _words(node: Node) -> Iterator[str]:
+    """All words of the terms below a node."""
+    for word, child in node.children.items():
+        yield word
+        yield from _words(child)
 
 
 def _triggers(terms: list[tuple[str, ...]]) -> frozenset[str]:
