@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import machine
-from vfscreen.config import ListConfig
+from vfscreen.config import Config
 from vfscreen.results import parts
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import flag_changes, record_settings, register_checkpoint, update_flags
@@ -248,7 +248,7 @@ def build(folder: Path, films: int) -> None:
             path="/checkpoint", demonstration=True,
         ),
     )  # fmt: skip
-    record_settings(results, ListConfig(), "backlog")
+    record_settings(results, Config(), "backlog")
     publish(results)
     with timing("flag, the first") as first_flag:
         update_flags(results, finding=FINDING, threshold=THRESHOLD, run_id="backlog")

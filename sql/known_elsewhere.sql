@@ -6,6 +6,7 @@
 --   review   somebody decided `confirm` or `known` on a study of this patient.
 -- Caveat: a report without a film in the archive (of a CT, say) is the patient's by patient id and
 -- issuer; where either side names no issuer, only if a single patient of the archive has that id.
+-- The issuer of a report's accession number stands in for that of its patient where it names none.
 -- A study or report without a date is never within the look-back.
 with known_studies as materialized (
     select
@@ -22,7 +23,7 @@ saying as materialized (
         report_labels.finding,
         report_labels.history,
         reports.patient_id,
-        coalesce(reports.issuer, '') as issuer,
+        coalesce(reports.issuer_of_patient_id, reports.issuer, '') as issuer,
         reports.report_datetime::date as report_date
     from report_labels
     inner join reports on report_labels.report_id = reports.report_id

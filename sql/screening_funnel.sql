@@ -13,20 +13,11 @@ with files as materialized (
 ),
 
 screened as materialized (
-    -- As screened_studies.sql, but not whose study it is or what is known of the patient.
     select
-        study_predictions.films,
-        coalesce(study_statements.report_status, 'no_report') as report_status
-    from study_predictions
-    inner join current_checkpoint
-        on
-            study_predictions.model_sha256 = current_checkpoint.model_sha256
-            and study_predictions.finding = current_checkpoint.finding
-    semi join settings on study_predictions.finding = settings.finding
-    left join study_statements
-        on
-            study_predictions.study_instance_uid = study_statements.study_instance_uid
-            and study_predictions.finding = study_statements.finding
+        study_findings.films,
+        study_findings.report_status
+    from study_findings
+    semi join settings on study_findings.finding = settings.finding
 ),
 
 counted as (

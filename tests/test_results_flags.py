@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from spec_tables import part
 
-from vfscreen.config import ListConfig
+from vfscreen.config import Config, ListConfig
 from vfscreen.errors import FailureReason, Stage, UsageError
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import record_settings, register_checkpoint, update_flags
@@ -128,10 +128,10 @@ def test_the_checkpoint_used_last_is_the_current_one_even_if_it_was_used_before(
 
 
 def test_settings_are_written_when_they_change(results: Results) -> None:
-    assert record_settings(results, ListConfig(), "r1")
+    assert record_settings(results, Config(), "r1")
     publish(results)
-    assert not record_settings(results, ListConfig(), "r2")
-    assert record_settings(results, ListConfig(lookback_before_days=100), "r3")
+    assert not record_settings(results, Config(), "r2")
+    assert record_settings(results, Config(list=ListConfig(lookback_before_days=100)), "r3")
     publish(results)
     with connect(results) as catalogue:
         rows = fetch(catalogue, "select lookback_before_days as n from settings").to_pylist()

@@ -134,6 +134,11 @@ class ReportsConfig:
         "renamed columns, each `our_name=their_name` (as in `text=report_body`)", ()
     )
     lexicon: str = _key("a lexicon file of the site's own, used instead of the English one", "")
+    match_by_patient_and_date: bool = _key(
+        "match a report that names no study by patient, day and modality, where exactly one study "
+        "of the archive fits",
+        False,
+    )
     max_text_characters: int = _key("longest report text that is read", 200_000, low=1000)
 
 

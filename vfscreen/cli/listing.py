@@ -6,20 +6,18 @@ from typing import Annotated
 
 import typer
 
-from vfscreen.cli.options import ConfigOption, IdentifiersOption, ResultsOption, load_config
+from vfscreen.cli.options import (
+    ConfigOption,
+    Format,
+    IdentifiersOption,
+    ResultsOption,
+    load_config,
+)
+from vfscreen.errors import UsageError
 
 AccessionArgument = Annotated[
     str, typer.Argument(help="Accession number, or study instance UID.", show_default=False)
 ]
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
 
 
 class Decision(StrEnum):
@@ -60,12 +58,26 @@ def flagged(
             show_default=False,
         ),
     ] = None,
+    changed_since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="Instead: what moved on or off the list since then (UTC), when and why.",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
     """The ranked list: patients whose fracture probably went unreported, one row a patient."""
-    from vfscreen.cli.tables import print_list
-    from vfscreen.jobs.listing import flagged_list
+    from vfscreen.cli.tables import print_list, print_moves
+    from vfscreen.jobs.listing import flagged_list, list_moves
+
+    if changed_since is not None:
+        if top is not None or since is not None or status:
+            raise UsageError("--changed-since shows all moves: leave out --top, --since, --status.")
+        print_moves(list_moves(results, changed_since), format.value)
+        return
 
     capacity = top if top is not None else load_config(config).list.capacity
     day = since.date() if since else None

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,15 @@ IdentifiersOption = Annotated[
         "--show-identifiers", help="Name files and patients; for a person at a terminal only."
     ),
 ]
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
 
 
 def load_config(path: Path | None) -> Config:

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from vfscreen.cli.options import ConfigOption, ResultsOption, load_config, log_to_stderr
+from vfscreen.cli.options import (
+    ConfigOption,
+    Format,
+    IdentifiersOption,
+    ResultsOption,
+    load_config,
+    log_to_stderr,
+)
 
 
 def reports_import(
@@ -21,8 +28,22 @@ def reports_import(
     print_reports(run_import(source, results, load_config(config)))
 
 
+def reports_unmatched(
+    results: ResultsOption,
+    show_identifiers: IdentifiersOption = False,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+) -> None:
+    """Reports that belong to no study of the archive, by reason; with identifiers, one by one."""
+    from vfscreen.cli.tables import print_unmatched
+    from vfscreen.jobs.matching import unmatched_reports
+
+    rows = unmatched_reports(results, show_identifiers=show_identifiers)
+    print_unmatched(rows, format.value, listed=show_identifiers)
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     reports = typer.Typer(no_args_is_help=True, help="Radiology reports.")
     reports.command("import")(reports_import)
+    reports.command("unmatched")(reports_unmatched)
     app.add_typer(reports, name="reports")

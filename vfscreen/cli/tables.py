@@ -91,6 +91,8 @@ def print_flag(ledger: "Ledger") -> None:
     """What moved on the list."""
     if ledger.reports:
         print_reports(ledger)
+    else:
+        print_unmatched_counts(ledger)
     moved = ", ".join(f"{n:,} {_words(state)}" for state, n in ledger.flags.items())
     typer.echo(f"Studies that moved on the list: {moved or 'none'}.")
     if ledger.heatmaps_rendered:
@@ -102,6 +104,17 @@ def print_reports(ledger: "Ledger") -> None:
     """What was imported."""
     counts = ", ".join(f"{n:,} {_words(state)}" for state, n in ledger.reports.items() if n)
     typer.echo(f"Reports: {counts or 'nothing new'}.")
+    print_unmatched_counts(ledger)
+
+
+def print_unmatched_counts(ledger: "Ledger") -> None:
+    """How many reports belong to no study, by reason; nothing where all do."""
+    if ledger.unmatched_reports:
+        why = ", ".join(f"{n:,} {_words(r)}" for r, n in _by_count(ledger.unmatched_reports))
+        typer.echo(
+            f"Reports that belong to no study of the archive: {why}. "
+            "`vfscreen reports unmatched` says more."
+        )
 
 
 _LIST_COLUMNS = {
@@ -134,6 +147,56 @@ def print_list(table: "pa.Table", format: str) -> None:
         if any(table["demonstration"].to_pylist()):
             typer.echo(DEMONSTRATION)
     typer.echo(NOTICE)
+
+
+_MOVE_COLUMNS = {
+    "changed_at": "when (UTC)",
+    "change": "list",
+    "reason": "why",
+    "patient_id": "patient",
+    "study_date": "study date",
+    "accession_number": "accession",
+    "probability": "prob.",
+    "report_status": "report says",
+}
+
+
+def print_moves(table: "pa.Table", format: str) -> None:
+    """What moved on or off the list; the table shows what a nurse asks about it."""
+    if format != "table":
+        print_rows(table, format)
+        return
+    if table.num_rows == 0:
+        typer.echo("Nothing has moved on or off the list since then.")
+        return
+    rows = [list(row.values()) for row in table.select(list(_MOVE_COLUMNS)).to_pylist()]
+    moves = table.select(["from_list", "to_list"]).to_pylist()
+    for row, move in zip(rows, moves, strict=True):
+        row[1] = f"{row[1]} {_words(move['to_list'] or move['from_list'])}"
+        row[7] = _words(row[7])
+    print_table(list(_MOVE_COLUMNS.values()), rows)
+    typer.echo(
+        "on, off, moved: onto the list named, off it, or to it from the other; the lists whole, "
+        f"not cut at the capacity.\n{NOTICE}"
+    )
+
+
+def print_unmatched(table: "pa.Table", format: str, *, listed: bool) -> None:
+    """Reports that belong to no study, counted or one by one."""
+    if format != "table":
+        print_rows(table, format)
+        return
+    if table.num_rows == 0:
+        typer.echo("No report is without a study of the archive.")
+        return
+    rows = table.to_pylist()
+    for row in rows:
+        row["reason"] = _words(row["reason"])
+    print_table(table.column_names, [list(row.values()) for row in rows])
+    typer.echo(
+        "They count for no study; those that name a patient count for what is known of them."
+        + ("" if listed else " --show-identifiers lists each.")
+    )
 
 
 def print_status(status: "StatusOfResults") -> None:
@@ -169,6 +232,9 @@ def print_status(status: "StatusOfResults") -> None:
         typer.echo(f"Where the time of {screening.run_id} went:")
         print_stages(screening)
         print_syntaxes(screening)
+    matching = next((ledger for ledger in status.ledgers if "match" in ledger.stages), None)
+    if matching is not None:
+        print_unmatched_counts(matching)
     if status.failures.num_rows:
         print_rows(status.failures, "table")
     if status.failed_files is not None:

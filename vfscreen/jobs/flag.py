@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from vfscreen.config import Config
 from vfscreen.errors import ConfigError, UsageError
+from vfscreen.jobs.matching import count_unmatched
 from vfscreen.jobs.reports import read_reports_into
 from vfscreen.jobs.run import Run, open_run
 from vfscreen.jobs.worklist import write_worklist
 from vfscreen.results.catalogue import connect, publish
-from vfscreen.results.flags import record_settings, register_checkpoint, update_flags
+from vfscreen.results.flags import register_checkpoint, update_flags
 from vfscreen.results.folder import existing_results
 from vfscreen.results.ledger import Ledger
 from vfscreen.results.rows import CheckpointHead, checkpoints_table
@@ -99,10 +100,9 @@ def _check(info: "CheckpointInfo", config: Config) -> None:
 
 
 def flag_studies(run: Run, config: Config) -> None:
-    """Append to `flags` every study whose state has changed since the last time."""
+    """Append to `flags` every study whose state has changed, by reports as they match now."""
+    count_unmatched(run, config)
     with run.timed("flag"):
-        if record_settings(run.results, config.list, run.run_id):
-            publish(run.results)
         counts = update_flags(
             run.results,
             finding=config.list.finding,

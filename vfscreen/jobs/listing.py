@@ -2,7 +2,7 @@
 
 import getpass
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,12 @@ def flagged_list(
     """
     with connect(existing_results(results_path)) as catalogue:
         return ask(catalogue, "list", capacity=capacity, since=since, statuses=statuses)
+
+
+def list_moves(results_path: Path, since: datetime) -> "pa.Table":
+    """What moved on or off the list since a time (UTC), newest first, and why."""
+    with connect(existing_results(results_path)) as catalogue:
+        return ask(catalogue, "list_moves", since=since)
 
 
 def record_review(

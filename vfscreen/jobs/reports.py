@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from vfscreen.config import Config
 from vfscreen.errors import Stage
 from vfscreen.jobs.labelling import CHUNK_REPORTS, label_new
+from vfscreen.jobs.matching import count_unmatched
 from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run, open_run
 from vfscreen.results.catalogue import connect, publish
@@ -33,6 +34,7 @@ def run_import(source: Path, results_path: Path, config: Config) -> Ledger:
     """
     with open_run(results_path, "reports import", config) as run:
         read_reports_into(run, source, config)
+        count_unmatched(run, config)
         return run.ledger
 
 

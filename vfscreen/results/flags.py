@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import duckdb
 import pyarrow as pa
 
-from vfscreen.config import ListConfig
+from vfscreen.config import Config
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.folder import Results
 from vfscreen.results.parts import write_part
@@ -78,16 +78,17 @@ def register_checkpoint(results: Results, rows: pa.Table) -> bool:
     return write_part(results, "checkpoints", rows) is not None
 
 
-def record_settings(results: Results, config: ListConfig, run_id: str) -> bool:
+def record_settings(results: Results, config: Config, run_id: str) -> bool:
     """Note what the views need of the configuration; False if it was so already.
 
     It counts for readers from the next publication on.
     """
     names = ["finding", "capacity", "lookback_before_days", "lookback_after_days"]
-    values = {name: [getattr(config, name)] for name in names}
+    values = {name: [getattr(config.list, name)] for name in names}
+    values["match_by_patient_and_date"] = [config.reports.match_by_patient_and_date]
     with connect(results) as connection:
         written = fetch(connection, "select count(*) as n from parts.settings")
-        latest = fetch(connection, "select * from settings").select(names)
+        latest = fetch(connection, "select * from settings").select(list(values))
     if written["n"][0].as_py() and latest.to_pydict() == values:
         return False
     now = {"run_id": [run_id], "set_at": [datetime.now(UTC)]}

@@ -83,6 +83,7 @@ class Ledger:
     decode_routes: dict[str, int] = field(default_factory=dict)
     canary: CanaryFigures = field(default_factory=CanaryFigures)
     reports: dict[str, int] = field(default_factory=dict)
+    unmatched_reports: dict[str, int] = field(default_factory=dict)  # of all that were imported
     flags: dict[str, int] = field(default_factory=dict)
     heatmaps_rendered: int = 0
 

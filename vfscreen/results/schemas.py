@@ -228,6 +228,7 @@ SETTINGS = _schema(
     ("capacity", pa.int64()),
     ("lookback_before_days", pa.int64()),
     ("lookback_after_days", pa.int64()),
+    ("match_by_patient_and_date", pa.bool_()),
     ("run_id", pa.string()),
     ("set_at", _TIME),
     required=("finding", "capacity", "lookback_before_days", "lookback_after_days", "set_at"),

@@ -28,6 +28,7 @@ VIEWS = (
     "reports",
     "report_labels",
     "study_reports",
+    "unmatched_reports",
     "study_statements",
     "study_report_status",
     # What people decided, and what is known of the patient.
@@ -35,6 +36,7 @@ VIEWS = (
     "known_elsewhere",
     # The list.
     "study_predictions",
+    "study_findings",
     "screened_studies",
     "flags_current",
     "flagged",
@@ -49,10 +51,12 @@ QUERIES = (
     "study_film",
     "known_reports",
     "reports_to_label",
+    "unmatched_by_reason",
     "operating_point",
     "flag_candidates",
     "flag_changes",
     "list",
+    "list_moves",
     "failed_files",
     "find_study",
     "worklist",

@@ -20,8 +20,8 @@ _SHARED = {
     "report_labels": "report_id, finding, report_status, history, levels",
 }
 _READERS = (
-    "study_statements", "study_report_status", "known_elsewhere", "screened_studies",
-    "screening_funnel",
+    "unmatched_reports", "study_statements", "study_report_status", "known_elsewhere",
+    "study_findings", "screened_studies", "screening_funnel",
 )  # fmt: skip
 
 
