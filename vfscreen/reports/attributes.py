@@ -44,7 +44,8 @@ _NOUN_PHRASE_ENDS = frozenset({Role.LINK, Role.BREAK, Role.STOP, Role.COPULA, Ro
 def severity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str | None:
     """Severity in words or a grade in the mention's own phrase, or from a percentage (Genant)."""
     at = parsed.at
-    for i in range(start - 1, max(sentence.start, start - REACH_OF_ATTRIBUTES) - 1, -1):
+    # From the mention's last word: "height is mildly reduced" has its severity inside.
+    for i in range(end - 1, max(sentence.start, start - REACH_OF_ATTRIBUTES) - 1, -1):
         item = at[i]
         if item is None:
             continue

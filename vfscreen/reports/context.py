@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vfscreen.reports.lexicon import Entry, Role
-from vfscreen.reports.parsing import Item, Parsed
+from vfscreen.reports.parsing import Item, Parsed, is_or, parts_clauses
 from vfscreen.reports.sites import REACH
 
 # "not" alone reaches the verb phrase that it stands in, hardly further.
@@ -18,7 +18,6 @@ _SHORT_REACH = 6
 _FURTHER_BEHIND = 25
 # From "unlikely" to the "cannot be excluded" that takes half of it back.
 _TAKEN_BACK = 10
-_OR = frozenset({"or", "nor", "/"})
 _DASHES = frozenset({"-", "–", "—", "("})
 # What begins a noun phrase or clause of its own, so that no list goes on there.
 _BEGINS_ANEW = frozenset({"a", "an", "the", "this", "there", "it"})
@@ -62,6 +61,8 @@ def context_of(
     behind = _behind(parsed, low, high, start, end)
     if behind is not None and behind[0] is Role.HYPOTHETICAL:
         return Context(Assertion.HYPOTHETICAL, behind[1].id)
+    if behind is not None and behind[0] is Role.HISTORICAL:
+        return Context(Assertion.HISTORICAL, behind[1].id)
     if behind is not None and behind[0] in (Role.NEGATION_AFTER, Role.CONFIRMED):
         negated = behind[0] is Role.NEGATION_AFTER
         return Context(Assertion.NEGATED if negated else Assertion.AFFIRMED, behind[1].id)
@@ -140,7 +141,7 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
                 or (found is not None and listed)
             ):
                 return Role.NEGATION_BEFORE, entry
-        elif Role.HISTORICAL in roles:
+        elif Role.HISTORICAL in roles and roles[Role.HISTORICAL].value != "behind":
             found = (Role.HISTORICAL, roles[Role.HISTORICAL])
         elif Role.ASKED in roles and found is None:
             found = (Role.ASKED, roles[Role.ASKED])
@@ -150,7 +151,9 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
                 found = (Role.UNCERTAIN_BEFORE, roles[Role.UNCERTAIN_BEFORE])
                 listed = False
         elif Role.CONJUNCTION in roles:
-            alternative = alternative or tokens[i] in _OR
+            alternative = alternative or is_or(item)
+            if parts_clauses(item):
+                break
             if not alternative and _changes_its_mind(parsed, item, low):
                 break
             if specific and not alternative and _closes(parsed, item, low):
@@ -158,14 +161,14 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
             comma = comma or tokens[i] == ","
             listed = True
             doubt_ended = doubt_ended or (
-                tokens[i] != "or" and not _joins_adjectives(parsed, item, low)
+                not is_or(item) and not _joins_adjectives(parsed, item, low)
             )
         elif Role.COPULA in roles:
             verb = item
         elif Role.CLOSE in roles and not listed:
             # "No displacement of L1 fractures", but "no finding suspicious for fracture" and "no
             # new or worsening fracture".
-            adjective = item.end == start and item.start > low and tokens[item.start - 1] in _OR
+            adjective = item.end == start and item.start > low and is_or(at[item.start - 1])
             if item.end != described and not adjective:
                 verb = item
         elif Role.BREAK in roles and roles[Role.BREAK].value == "equates":
@@ -193,7 +196,7 @@ def _presupposes(parsed: Parsed, determiner: Item, low: int) -> bool:
     if left is None:
         return False
     if Role.CONJUNCTION in left.roles:
-        return parsed.words.words[left.start] not in _OR
+        return not is_or(left)
     if Role.BREAK in left.roles:
         return left.roles[Role.BREAK].value != "equates"
     return Role.LINK in left.roles and Role.UNCERTAIN_BEFORE not in left.roles
@@ -221,7 +224,7 @@ def _reaches_over(parsed: Parsed, item: Item, verb: Item) -> Role | None:
             target = True
         elif Role.CONJUNCTION in between.roles:
             comma = comma or tokens[k] == ","
-            alternative = alternative or tokens[k] in _OR
+            alternative = alternative or is_or(between)
         elif not {Role.OTHER, Role.ANAPHOR, Role.LINK}.issuperset(between.roles):
             return None
     return Role.NEGATION_BEFORE if target and (alternative or not comma) else None
@@ -244,8 +247,13 @@ def _closes(parsed: Parsed, conjunction: Item, low: int) -> bool:
 
 def _alternative_follows(parsed: Parsed, start: int) -> bool:
     """Whether a list goes on behind the mention with "or": all of it stands under one "no"."""
-    ahead = parsed.words.words[start : start + 2 * _SHORT_REACH]
-    return not _OR.isdisjoint(ahead[: ahead.index(".")] if "." in ahead else ahead)
+    for i in range(start, min(start + 2 * _SHORT_REACH, len(parsed.at))):
+        item = parsed.at[i]
+        if is_or(item):
+            return True
+        if parsed.words.words[i] == "." or parts_clauses(item):
+            return False
+    return False
 
 
 def _joins_adjectives(parsed: Parsed, conjunction: Item, low: int) -> bool:
@@ -291,6 +299,8 @@ def _behind(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[
             return Role.CONFIRMED, roles[Role.CONFIRMED]
         if Role.NEGATION_AFTER in roles or Role.UNCERTAIN_AFTER in roles:
             role = Role.NEGATION_AFTER if Role.NEGATION_AFTER in roles else Role.UNCERTAIN_AFTER
+            if joined and roles[role].value == "adjective":
+                return doubted  # "fractura de L1 y probable ...": it belongs to what follows
             if other_finding and not alternative:
                 return doubted
             if role is Role.NEGATION_AFTER:
@@ -301,10 +311,14 @@ def _behind(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[
         elif Role.HYPOTHETICAL in roles and roles[Role.HYPOTHETICAL].value == "behind":
             return doubted or (Role.HYPOTHETICAL, roles[Role.HYPOTHETICAL])
         elif Role.CONJUNCTION in roles:
-            alternative = alternative or tokens[i] in _OR
+            if parts_clauses(item):
+                return doubted
+            alternative = alternative or is_or(item)
             joined = True
             if predicate and not alternative and _new_subject(parsed, item.end, ceiling):
                 return doubted  # "L1 is fractured, L2 is not"
+        elif Role.HISTORICAL in roles and roles[Role.HISTORICAL].value == "behind":
+            return Role.HISTORICAL, roles[Role.HISTORICAL]
         elif Role.NEGATION_BEFORE in roles and _ends(parsed, item.end, high):
             return Role.NEGATION_AFTER, roles[Role.NEGATION_BEFORE]  # "Fracture: no."
         elif not _ENDS_PREDICATE.isdisjoint(roles):
@@ -351,7 +365,9 @@ def _taken_back(parsed: Parsed, i: int, high: int) -> tuple[Role, Entry] | None:
 
 
 def _ends(parsed: Parsed, i: int, high: int) -> bool:
-    return i >= high or parsed.words.ends_sentence[i] or parsed.words.words[i] in ")]"
+    if i >= high or parsed.words.ends_sentence[i] or parsed.words.words[i] in ")]":
+        return True
+    return parts_clauses(parsed.at[i])
 
 
 def _qualifies_attribute(at: list[Item | None], i: int, high: int) -> bool:

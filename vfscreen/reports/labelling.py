@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vfscreen.reports.context import Assertion
-from vfscreen.reports.lexicon import Lexicon, Role
+from vfscreen.reports.lexicon import LEVELS, Lexicon, Role
 from vfscreen.reports.mentions import Mention, mentions_of
-from vfscreen.reports.parsing import LEVELS, Parsed, parse
+from vfscreen.reports.parsing import Parsed, parse
 from vfscreen.reports.recommendation import recommends
 from vfscreen.reports.sections import COUNTING, sentences
-from vfscreen.reports.tokens import words_in
 
 STATUSES = ("not_mentioned", "denied", "ambiguous", "uncertain", "reported")
 """From the weakest to the strongest."""
@@ -81,7 +80,7 @@ def label(text: str, lexicon: Lexicon, result_status: str | None = None) -> Repo
     text : str
         The whole report, any characters at all.
     lexicon : Lexicon
-        Names the finding.
+        Names the finding; of one that reads several languages, the text's own is taken.
     result_status : str, optional
         As the source gives it: a withdrawn report says nothing, an addendum counts as one.
 
@@ -91,7 +90,8 @@ def label(text: str, lexicon: Lexicon, result_status: str | None = None) -> Repo
         The same for any line breaks and any case. Time is linear in the length of the text.
     """
     status = (result_status or "").strip().lower()
-    if status in _WITHDRAWN or not _may_matter(text, lexicon):
+    lexicon, words = lexicon.reading(text)
+    if status in _WITHDRAWN or lexicon.triggers.isdisjoint(words):  # most reports end here
         return ReportLabel(
             lexicon.finding, "not_mentioned", False, (), "unspecified", None, False, ()
         )
@@ -117,11 +117,6 @@ def label(text: str, lexicon: Lexicon, result_status: str | None = None) -> Repo
         recommendation=recommends(parsed, parts, mentions),
         evidence=tuple(_evidence(parsed, m) for m in mentions),
     )
-
-
-def _may_matter(text: str, lexicon: Lexicon) -> bool:
-    """Whether any word of the text can begin a mention or an action: most reports end here."""
-    return not lexicon.triggers.isdisjoint(words_in(text))
 
 
 def _status(mention: Mention) -> str:

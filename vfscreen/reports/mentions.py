@@ -247,7 +247,7 @@ def _wider_site(
 
 def _benign(parsed: Parsed, low: int, high: int, start: int, end: int) -> str:
     """The id of an explanation that takes the deformity off the table, or nothing."""
-    at, tokens = parsed.at, parsed.words.words
+    at = parsed.at
     for walk in (
         range(end, min(high, end + _BENIGN_REACH)),
         range(start - 1, max(low, start - 4) - 1, -1),
@@ -271,7 +271,7 @@ def _benign(parsed: Parsed, low: int, high: int, start: int, end: int) -> str:
             equates = item.roles.get(Role.BREAK)
             joined = joined and not (equates is not None and equates.value == "equates")
             if Role.CONJUNCTION in item.roles or (
-                tokens[i] == "with" and item.end == item.start + 1
+                Role.BREAK in item.roles and item.roles[Role.BREAK].value == "with"
             ):
                 joined = True
     return ""

@@ -1,40 +1,16 @@
 """From words to items: terms of the lexicon, and spinal levels."""
 
-import re
 from dataclasses import dataclass, replace
 
-from vfscreen.reports.lexicon import Entry, Lexicon, Node, Role
+from vfscreen.reports.levels import levels_at
+from vfscreen.reports.lexicon import Entry, Lexicon, Node, Role, Spelling
 from vfscreen.reports.tokens import Words, tokenise
 
-# Cervical levels count too; L6 is a common variant.
-LEVELS = (
-    *(f"C{n}" for n in range(1, 8)),
-    *(f"T{n}" for n in range(1, 13)),
-    *(f"L{n}" for n in range(1, 7)),
-)
-_RANK = {level: rank for rank, level in enumerate(LEVELS)}
-# "T12", "Th12", "D12" (dorsal), "TV12", "LV1": an optional letter more than the canonical one.
-_LEVEL = re.compile(r"(c|th?|d|l)v?(\d{1,2})")
-_PREFIX = {"c": "C", "t": "T", "th": "T", "d": "T", "l": "L"}
-_REGION = {"cervical": "C", "thoracic": "T", "dorsal": "T", "lumbar": "L"}
-_ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th)")
-_ORDINAL_WORDS = {
-    word: number
-    for number, word in enumerate(
-        (
-            "first", "second", "third", "fourth", "fifth", "sixth",
-            "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
-        ),
-        start=1,
-    )
-}  # fmt: skip
-_LEVEL_WORDS = frozenset({*_PREFIX, *_ORDINAL_WORDS})
-_RANGE_WORDS = frozenset({"-", "–", "—", "to", "through", "thru"})
-# "T1-weighted" is a pulse sequence, "vitamin D3" is not the third dorsal vertebra.
-_NOT_A_LEVEL_BEFORE = frozenset({"weighted", "signal", "hyperintense", "hypointense"})
-_NOT_A_LEVEL_AFTER = frozenset({"vitamin", "vit"})
-
-_LEVEL_ENTRY = Entry(id="level", role=Role.TARGET, value="level", tie="clause")
+# A level is the finding's own site, or that of another one.
+_LEVEL_ENTRIES = {
+    "target": Entry(id="level", role=Role.TARGET, value="level", tie="clause"),
+    "other": Entry(id="other.level", role=Role.OTHER, value="bone", tie="clause"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +28,20 @@ class Item:
     pair: bool = False
 
 
+def is_or(item: Item | None) -> bool:
+    """Whether it joins what stands under one "no": a conjunction ("or"), a negation ("nor")."""
+    return item is not None and any(
+        role in item.roles and item.roles[role].value == "or"
+        for role in (Role.CONJUNCTION, Role.NEGATION_BEFORE)
+    )
+
+
+def parts_clauses(item: Item | None) -> bool:
+    """Whether it is a comma that ends what was denied or doubted, as the Chinese one does."""
+    found = item.roles.get(Role.CONJUNCTION) if item is not None else None
+    return found is not None and found.value == "clause"
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """Words, per word the item that covers it, and all items in their order."""
@@ -63,12 +53,12 @@ class Parsed:
 
 def parse(text: str, lexicon: Lexicon) -> Parsed:
     """Find levels and the longest terms, from left to right; linear in the length of the text."""
-    words = tokenise(text, lexicon.abbreviations)
+    words = tokenise(text, lexicon.abbreviations, lexicon.fold)
     tokens = words.words
     misspelt = lexicon.misspelt
     if not misspelt.keys().isdisjoint(tokens):
         tokens[:] = [misspelt.get(word, word) for word in tokens]
-    terms = lexicon.terms.children
+    terms, spelling = lexicon.terms.children, lexicon.spelling
     count = len(tokens)
     at: list[Item | None] = [None] * count
     items: list[Item] = []
@@ -76,10 +66,13 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
     while i < count:
         word = tokens[i]
         item = None
-        if lexicon.levels and (word in _LEVEL_WORDS or word[-1].isdecimal() or word[0].isdecimal()):
-            item = _level_at(words, i)
-            if item is not None:
-                item = _paired(words, item)
+        if spelling is not None and (
+            word[-1].isdecimal()
+            or word[0].isdecimal()
+            or word in spelling.letters
+            or word in spelling.begins
+        ):
+            item = _level_item(words, i, spelling)
         if item is None and word in terms:
             item = _longest_term(terms[word], tokens, i)
         if item is None:
@@ -90,6 +83,17 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
             at[k] = item
         i = item.end
     return Parsed(words, at, items)
+
+
+def _level_item(words: Words, i: int, spelling: Spelling) -> Item | None:
+    found = levels_at(words, i, spelling)
+    if found is None:
+        return None
+    entry = _LEVEL_ENTRIES[spelling.role]
+    levels, end = found
+    if entry.role is Role.OTHER:
+        return Item(i, end, {entry.role: entry})
+    return _paired(words, Item(i, end, {entry.role: entry}, levels))
 
 
 def _paired(words: Words, item: Item) -> Item:
@@ -117,69 +121,3 @@ def _longest_term(first: Node, tokens: list[str], i: int) -> Item | None:
             found = Item(i, k, node.entries)
         node = node.children.get(tokens[k]) if k < len(tokens) else None
     return found
-
-
-def _single_level(words: Words, i: int) -> tuple[str, int] | None:
-    """A level named at word `i` ("L1", "L 1", "12th thoracic") and the word after it."""
-    tokens = words.words
-    word = tokens[i]
-    after = tokens[i + 1] if i + 1 < len(tokens) else ""
-    if word in _PREFIX:
-        if after.isdecimal() and len(after) <= 2 and words.gap(i).strip() in ("", "-"):
-            return _canonical(_PREFIX[word], int(after), i + 2)
-        return None
-    if word[0] in "ctdl" and word[-1].isdecimal():
-        match = _LEVEL.fullmatch(word)
-        if not match or after in _NOT_A_LEVEL_BEFORE:
-            return None
-        if i and tokens[i - 1] in _NOT_A_LEVEL_AFTER:
-            return None
-        return _canonical(_PREFIX[match[1]], int(match[2]), i + 1)
-    if after in _REGION:
-        ordinal = _ORDINAL.fullmatch(word)
-        number = int(ordinal[1]) if ordinal else _ORDINAL_WORDS.get(word)
-        if number:
-            return _canonical(_REGION[after], number, i + 2)
-    return None
-
-
-def _canonical(prefix: str, number: int, end: int) -> tuple[str, int] | None:
-    level = f"{prefix}{number}"
-    return (level, end) if level in _RANK else None
-
-
-def _level_at(words: Words, i: int) -> Item | None:
-    """A level, a range of levels or a pair ("L1/2") that begins at word `i`."""
-    first = _single_level(words, i)
-    if first is None:
-        return None
-    tokens = words.words
-    level, end = first
-    levels: tuple[str, ...] = (level,)
-    if end < len(tokens):
-        step = 0
-        if words.gap(end - 1).strip() == "-":  # a hyphen inside a word is no token
-            second = _second_level(words, end, level)
-        elif tokens[end] in _RANGE_WORDS or tokens[end] == "/":
-            step = 1
-            second = _second_level(words, end + 1, level) if end + 1 < len(tokens) else None
-        else:
-            second = None
-        if second is not None:
-            if step and tokens[end] == "/":
-                levels = (level, second[0])
-            else:
-                low, high = sorted((_RANK[level], _RANK[second[0]]))
-                levels = LEVELS[low : high + 1]
-                if high >= _RANK["L6"]:  # a range never passes through L6 on its way
-                    levels = tuple(v for v in levels if v in (level, second[0]) or v != "L6")
-            end = second[1]
-    return Item(i, end, {Role.TARGET: _LEVEL_ENTRY}, levels)
-
-
-def _second_level(words: Words, i: int, first: str) -> tuple[str, int] | None:
-    word = words.words[i]
-    if word.isdecimal() and len(word) <= 2:
-        second = _canonical(first[0], int(word), i + 1)
-        return second if second and _RANK[second[0]] > _RANK[first] else None
-    return _single_level(words, i)

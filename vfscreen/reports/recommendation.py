@@ -3,7 +3,7 @@
 from vfscreen.reports.context import Assertion
 from vfscreen.reports.lexicon import Role
 from vfscreen.reports.mentions import Mention
-from vfscreen.reports.parsing import Item, Parsed
+from vfscreen.reports.parsing import Item, Parsed, parts_clauses
 from vfscreen.reports.sections import COUNTING, Sentence
 
 # What calls for imaging: not a fracture that is denied, feared in general or elsewhere.
@@ -38,6 +38,10 @@ def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) ->
         if item is None:
             continue
         roles = item.roles
+        if parts_clauses(item):
+            if not recommend:  # what another clause says is not what is recommended
+                action = imaging = negated = elsewhere = spine = False
+            continue
         negated = negated or (Role.NEGATION_BEFORE in roles and not recommend)
         recommend = recommend or (Role.RECOMMEND in roles and _stands_right(item, sentence))
         action = action or Role.ACTION in roles

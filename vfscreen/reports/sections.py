@@ -86,7 +86,7 @@ def _cut(parsed: Parsed) -> Iterator[Sentence]:
                 section = "addendum"
             body_seen = body_seen or section in ("findings", "impression")
             i = item.end
-            if i < count and words.words[i] in (":", "-", "–", "—"):
+            if i < count and words.words[i] in (*_CLOSES_HEADING, "-", "–", "—"):
                 i += 1
             start = i
             continue
@@ -106,6 +106,7 @@ def _says_nothing(sentence: list[str]) -> bool:
     return len(sentence) <= 4 and sentence[0] in ("none", "nil", "no", "not", "unavailable")
 
 
+_CLOSES_HEADING = frozenset(":】〕》")
 _NOT_BEFORE_HEADING = frozenset(
     {Role.ANAPHOR, Role.LINK, Role.BREAK, Role.ACUITY, Role.NEGATION_BEFORE, Role.CONJUNCTION}
 )
@@ -120,7 +121,7 @@ def _heading(
     entry = item.roles[Role.SECTION]
     tokens = parsed.words.words
     following = tokens[item.end] if item.end < len(tokens) else ""
-    if following == ":":
+    if following in _CLOSES_HEADING:
         return entry
     if entry.tie != "own" or not following:
         return None

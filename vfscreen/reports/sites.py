@@ -8,7 +8,7 @@ These are tried in the order of how tightly they bind; the nearest site in the c
 from dataclasses import dataclass
 
 from vfscreen.reports.lexicon import Role
-from vfscreen.reports.parsing import Item, Parsed
+from vfscreen.reports.parsing import Item, Parsed, parts_clauses
 
 # How far any walk goes, in words: beyond it grammar binds nothing, and time stays linear.
 REACH = 40
@@ -220,7 +220,7 @@ def _before(parsed: Parsed, low: int, start: int, *, subject: bool) -> list[list
         elif (
             Role.COPULA in roles
             or Role.SEEN in roles
-            or (item.end == item.start + 1 and words[i] == "with")
+            or (Role.BREAK in roles and roles[Role.BREAK].value == "with")
         ):
             # "L1 shows a fracture", "the lumbar spine with a fracture"
             if crossed or groups[-1]:
@@ -292,6 +292,8 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
             groups[-1].append(item)
             gone_on = False
         elif Role.CONJUNCTION in roles:
+            if parts_clauses(item):
+                break
             if groups[-1]:
                 following = _site_following(parsed, item.end, ceiling)
                 if following is None or _is_clause(parsed, following, ceiling):

@@ -5,6 +5,10 @@ A lexicon is a TOML file. Its head names the finding and the language; each ``[[
 a ``value`` or a ``tie``. A term is a sequence of words; case, line breaks and hyphens inside words
 do not matter; ``{old|chronic|}`` stands for each of its alternatives, the last one empty here.
 
+A lexicon can extend a shipped one (``extends = "en"``): it has all its entries except those whose
+``id`` it repeats, which it replaces, and those that it leaves out by ``without = ["id", "id.*"]``.
+So the grammar of a language, its negations, doubts and headings, is written once.
+
 There are no regular expressions in a lexicon: terms are looked up word by word in a table of
 first words, so that reading stays linear in the length of the text whatever a site writes.
 """
@@ -12,102 +16,23 @@ first words, so that reading stays linear in the length of the text whatever a s
 import hashlib
 import itertools
 import re
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from vfscreen.errors import ReportsError
+from vfscreen.reports.lexicon.entries import LEVELS, MENTION_ROLES, Entry, Node, Role
+from vfscreen.reports.lexicon.files import LANGUAGES, SHIPPED, read_shipped, read_source
 from vfscreen.reports.lexicon.misspelt import misspellings
-from vfscreen.reports.tokens import words_of
+from vfscreen.reports.lexicon.spelling import Spelling, spelling_of
+from vfscreen.reports.tokens import FOLD, words_in, words_of
 
-
-class Role(StrEnum):
-    """What a term does in a sentence. The labeller knows these and nothing of any finding."""
-
-    # Mentions: what a status is made of.
-    FRACTURE = "fracture"  # the finding by its name
-    DEFORMITY = "deformity"  # its shape without its name
-    CEMENT = "cement"  # a treatment that implies it
-    HEIGHT = "height"  # a measure that is lost (deformity) or normal (denied)
-    INTACT = "intact"  # said of the site, denies the finding
-    BENIGN = "benign"  # a finding that takes a deformity off the table
-    HARMLESS = "harmless"  # an adjective that does, and is no mention itself
-    # Where: the finding's own site, or another one.
-    TARGET = "target"
-    OTHER = "other"
-    # ConText modifiers (Harkema et al. 2009).
-    NEGATION_BEFORE = "negation_before"
-    NEGATION_AFTER = "negation_after"
-    UNCERTAIN_BEFORE = "uncertain_before"
-    UNCERTAIN_AFTER = "uncertain_after"
-    VERSUS = "versus"
-    CONFIRMED = "confirmed"  # settles a doubt
-    RETRACTS = "retracts"  # takes back what stands before it ("should read")
-    ASKED = "asked"  # looked for: says nothing in an indication, uncertain elsewhere
-    HYPOTHETICAL = "hypothetical"
-    HISTORICAL = "historical"
-    SUBJECT = "subject"  # somebody else than the patient
-    STOP = "stop"  # ends the scope of every modifier
-    CLOSE = "close"  # another finding: ends a scope unless an `or` or a comma goes on from it
-    # Grammar, for tying a mention to its site.
-    LINK = "link"  # prepositions that lead from a mention to its site
-    COPULA = "copula"
-    SEEN = "seen"
-    CONJUNCTION = "conjunction"
-    ANAPHOR = "anaphor"  # its value: `place` ("at this level"), `former`, `latter`
-    PROFORM = "proform"  # stands for the finding last named: "another at L3"
-    BREAK = "break"  # ends a noun phrase
-    # Attributes.
-    ACUITY = "acuity"
-    SEVERITY = "severity"
-    FRACTION = "fraction"  # of height, its value in percent: "one third"
-    LOSS = "loss"
-    NORMAL = "normal"
-    CAUSE = "cause"
-    # The report around it.
-    SECTION = "section"
-    CONTINUES = "continues"  # after a heading's word: it is none, the sentence goes on
-    RECOMMEND = "recommend"
-    ACTION = "action"
-    IMAGING = "imaging"
-    IGNORE = "ignore"  # terms that hide others inside them
-    SPELLING = "spelling"  # words whose slips are read as them; with a value, its misspellings
-
-
-MENTION_ROLES = frozenset(
-    {Role.FRACTURE, Role.DEFORMITY, Role.CEMENT, Role.HEIGHT, Role.INTACT, Role.BENIGN}
-)
-_TIES = ("own", "clause", "phrase")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a lexicon, without its terms.
-
-    `tie` says what binds a mention to the finding's site: its own words (``own``), any word of
-    the site in the clause (``clause``), or only one in its own phrase (``phrase``).
-    """
-
-    id: str
-    role: Role
-    value: str
-    tie: str
-
-
-@dataclass(slots=True)
-class Node:
-    """A word in the tree of terms: the words that may follow, and what a term ending here means.
-
-    A term can have several roles: "again noted" says old, and leads to a site as "seen" does.
-    """
-
-    children: dict[str, "Node"] = field(default_factory=dict)
-    entries: dict[Role, Entry] = field(default_factory=dict)
+__all__ = [
+    "LANGUAGES", "LEVELS", "MENTION_ROLES", "SHIPPED", "Entry", "Lexicon", "Node", "Role",
+    "Spelling", "combined", "load",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,46 +42,99 @@ class Lexicon:
     Parameters
     ----------
     finding, language : str
-    levels : bool
-        Whether the finding has vertebral levels, which then count as its site.
+    spelling : Spelling or None
+        How vertebral levels are written; `None` where the finding knows no levels.
     sha256 : str
-        Of the file: labels made with another lexicon are made again.
+        Of the files and of the rules that read them: labels made with others are made again.
     terms : Node
         Root of a tree of words: looking up a term costs its own length, however many there are.
     triggers : frozenset of str
         A word of each mention and action: a report without any of them says nothing.
+    vocabulary : frozenset of str
+        All words of its terms: a report is in the language that knows more of its words.
     abbreviations : frozenset of str
         Words after which a full stop does not end a sentence.
+    fold : dict
+        Character (a code point) -> the one that it is read as.
     misspelt : dict
         Misspelt word -> the word that it is read as.
+    others : tuple of Lexicon
+        The same finding in other languages.
     """
 
     finding: str
     language: str
-    levels: bool
+    spelling: Spelling | None
     sha256: str
     terms: Node
     triggers: frozenset[str]
+    vocabulary: frozenset[str]
     abbreviations: frozenset[str]
+    fold: dict[int, str]
     misspelt: dict[str, str]
+    others: tuple["Lexicon", ...] = ()
+
+    def reading(self, text: str) -> "tuple[Lexicon, set[str]]":
+        """The lexicon of the language that a text is in, this one if in doubt, and its words.
+
+        Words that both languages know say nothing, nor do single letters. Linear.
+        """
+        words = words_in(text, self.fold)
+        best, most = self, 0
+        for other in self.others:
+            theirs = sum(1 for w in words & other.vocabulary if w not in self.vocabulary)
+            ours = sum(1 for w in words & self.vocabulary if w not in other.vocabulary)
+            if theirs - ours > most:
+                best, most = other, theirs - ours
+        return best, words
 
 
-def load(path: Path | None = None) -> Lexicon:
-    """Read and compile a lexicon; without a path, the English one for vertebral fractures.
+def load(
+    path: Path | None = None,
+    *,
+    finding: str = "vertebral_fracture",
+    languages: Sequence[str] | None = None,
+) -> Lexicon:
+    """Read and compile a lexicon.
+
+    Without a path the shipped ones of `finding`, by default in all their languages: English with
+    Chinese phrases, or Chinese; and Spanish, each report by the lexicon of its language.
 
     Raises
     ------
     ReportsError
         The file is missing, not TOML, or an entry of it is not understood; the message names the
-        entry.
+        line and the entry. Or no lexicon is shipped for this finding in these languages.
     """
-    return _shipped() if path is None else _compile(_read(path), f"The lexicon {path}")
+    if path is not None:
+        return _compile(f"The lexicon {path}", _read(path))
+    return _shipped(finding, None if languages is None else tuple(languages))
 
 
 @cache
-def _shipped() -> Lexicon:
-    raw = resources.files("vfscreen.reports.lexicon").joinpath("en.toml").read_bytes()
-    return _compile(raw, "The lexicon en.toml")
+def _shipped(finding: str, languages: tuple[str, ...] | None) -> Lexicon:
+    files = SHIPPED.get(finding, {})
+    wanted = [name for name in files if languages is None or name in languages]
+    if "zh-Hant" in wanted and "en" in wanted:
+        wanted.remove("en")  # Chinese reports have English in them: that lexicon extends this one
+    if not wanted:
+        raise ReportsError(
+            f"No lexicon is shipped for {finding} in {', '.join(languages or LANGUAGES)}; there is "
+            + "; ".join(f"{name} in {', '.join(SHIPPED[name])}" for name in SHIPPED)
+            + ". Name a file of your own in `reports.lexicons`."
+        )
+    return combined(
+        [_compile(f"The lexicon {files[name]}", read_shipped(files[name])) for name in wanted]
+    )
+
+
+def combined(lexicons: Sequence[Lexicon]) -> Lexicon:
+    """One lexicon that reads each report with the one of its language, in doubt the first."""
+    first, *others = lexicons
+    if not others:
+        return first
+    sha256 = hashlib.sha256("".join(one.sha256 for one in lexicons).encode()).hexdigest()
+    return replace(first, sha256=sha256, others=tuple(others))
 
 
 def _read(path: Path) -> bytes:
@@ -166,59 +144,68 @@ def _read(path: Path) -> bytes:
         raise ReportsError(f"The lexicon {path} cannot be read: {error.strerror}.") from None
 
 
-def _compile(raw: bytes, label: str) -> Lexicon:
-    try:
-        content = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ReportsError(f"{label} is not TOML in UTF-8: {error}.") from None
-    head = content.get("lexicon", {})
-    finding, language = head.get("finding"), head.get("language")
-    if not isinstance(finding, str) or not isinstance(language, str):
-        raise ReportsError(f"{label}: its [lexicon] must name `finding` and `language`.")
+def _compile(label: str, raw: bytes) -> Lexicon:
+    source = read_source(label, raw)
+    fold = dict(FOLD) | {
+        ord(theirs): ours for ours, all_ in source.head["variants"].items() for theirs in all_
+    }
     root = Node()
-    seen: set[str] = set()
     mentions: list[tuple[str, ...]] = []
-    spelling: list[tuple[str, list[str]]] = []
-    for number, item in enumerate(content.get("entry", []), start=1):
-        entry, terms = _entry(item, number, label)
-        if entry.id in seen:
-            raise ReportsError(f"{label}: two entries have the id `{entry.id}`.")
-        seen.add(entry.id)
+    slips: list[tuple[str, list[str]]] = []
+    known: set[str] = set()
+    for entry, terms, where in source.entries.values():
         if entry.role is Role.SPELLING:
-            spelling.append((entry.value, [word for words in terms for word in words]))
+            slips.append((entry.value, terms))
             continue
-        for words in terms:
+        for words in dict.fromkeys(w for term in terms for w in _expanded(term, fold)):
+            if not words:
+                raise ReportsError(f"{where}: a term has no word.")
             node = root
             for word in words:
                 node = node.children.setdefault(word, Node())
             other = node.entries.setdefault(entry.role, entry)
             if other is not entry:
                 raise ReportsError(
-                    f"{label}: `{entry.id}` and `{other.id}` share the term `{' '.join(words)}`."
+                    f"{where}: it shares the term `{' '.join(words)}` with {other.id}, which has "
+                    f"the same role; take it out of one, or leave that one out by `without`."
                 )
-        if entry.role in MENTION_ROLES or entry.role is Role.ACTION:
-            mentions += terms
+            known.update(words)
+            if entry.role in MENTION_ROLES or entry.role is Role.ACTION:
+                mentions.append(words)
     if not mentions:
         raise ReportsError(f"{label} has no entry that mentions its finding.")
-    misspelt = misspellings(spelling, frozenset(_words(root)))
+    digest = hashlib.sha256(_rules_sha256())
+    for part in source.raw:
+        digest.update(hashlib.sha256(part).digest())
+    misspelt = misspellings(slips, known)
     triggers = _triggers(mentions)
     return Lexicon(
-        finding=finding,
-        language=language,
-        levels=bool(head.get("levels", False)),
-        sha256=hashlib.sha256(raw).hexdigest(),
+        finding=source.head["finding"],
+        language=source.head["language"],
+        spelling=spelling_of(source.levels, fold, label) if source.levels else None,
+        sha256=digest.hexdigest(),
         terms=root,
         triggers=triggers.union(slip for slip, word in misspelt.items() if word in triggers),
+        vocabulary=frozenset(w for w in known if len(w) > 1 or not w.isascii()),
+        abbreviations=frozenset(a.lower() for a in source.head["abbreviations"]),
+        fold=fold,
         misspelt=misspelt,
-        abbreviations=frozenset(a.lower() for a in head.get("abbreviations", [])),
     )
 
 
-def _words(node: Node) -> Iterator[str]:
-    """All words of the terms below a node."""
-    for word, child in node.children.items():
-        yield word
-        yield from _words(child)
+_RULES = (
+    "attributes", "candidates", "context", "discourse", "labelling", "levels", "mentions",
+    "parsing", "recommendation", "sections", "sites", "tokens",
+)  # fmt: skip
+
+
+@cache
+def _rules_sha256() -> bytes:
+    """Of the modules that read with a lexicon: changed rules label anew, as changed words do."""
+    room = resources.files("vfscreen.reports")
+    return hashlib.sha256(
+        b"".join(room.joinpath(f"{name}.py").read_bytes() for name in _RULES)
+    ).digest()
 
 
 def _triggers(terms: list[tuple[str, ...]]) -> frozenset[str]:
@@ -230,27 +217,8 @@ def _triggers(terms: list[tuple[str, ...]]) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def _entry(item: Any, number: int, label: str) -> tuple[Entry, list[tuple[str, ...]]]:
-    where = f"{label}: entry {number} ({item.get('id', 'without id')})"
-    unknown = set(item) - {"id", "role", "terms", "source", "value", "tie"}
-    missing = {"id", "role", "terms", "source"} - set(item)
-    if unknown or missing:
-        raise ReportsError(f"{where}: unknown {sorted(unknown)}, missing {sorted(missing)}.")
-    try:
-        role = Role(item["role"])
-    except ValueError:
-        raise ReportsError(f"{where}: there is no role `{item['role']}`.") from None
-    tie = item.get("tie", "clause")
-    if tie not in _TIES:
-        raise ReportsError(f"{where}: `tie` is one of {', '.join(_TIES)}.")
-    terms = [words for term in item["terms"] for words in _expanded(term)]
-    if not all(terms):
-        raise ReportsError(f"{where}: a term has no word.")
-    return Entry(id=item["id"], role=role, value=str(item.get("value", "")), tie=tie), terms
-
-
-def _expanded(term: str) -> list[tuple[str, ...]]:
+def _expanded(term: str, fold: dict[int, str]) -> list[tuple[str, ...]]:
     """All word sequences of a term with ``{a|b|}`` alternatives."""
     parts = re.split(r"\{([^{}]*)\}", term)
     choices = [p.split("|") if i % 2 else [p] for i, p in enumerate(parts)]
-    return list(dict.fromkeys(words_of("".join(c)) for c in itertools.product(*choices)))
+    return [words_of("".join(c), fold) for c in itertools.product(*choices)]
