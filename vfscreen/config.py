@@ -133,7 +133,13 @@ class ReportsConfig:
     columns: tuple[str, ...] = _key(
         "renamed columns, each `our_name=their_name` (as in `text=report_body`)", ()
     )
-    lexicon: str = _key("a lexicon file of the site's own, used instead of the English one", "")
+    languages: tuple[str, ...] = _key(
+        "languages reports are in, of `en`, `zh-Hant` (with English in it) and `es`",
+        ("en", "zh-Hant", "es"),
+    )
+    lexicons: tuple[str, ...] = _key(
+        "lexicon files of the site's own; each replaces the shipped ones of its finding", ()
+    )
     match_by_patient_and_date: bool = _key(
         "match a report that names no study by patient, day and modality, where exactly one study "
         "of the archive fits",

@@ -113,6 +113,11 @@ def load(
 
 @cache
 def _shipped(finding: str, languages: tuple[str, ...] | None) -> Lexicon:
+    unknown = sorted(set(languages or ()) - set(LANGUAGES))
+    if unknown or languages == ():
+        raise ReportsError(
+            f"A language is one of {', '.join(LANGUAGES)}, not {', '.join(unknown) or 'none'}."
+        )
     files = SHIPPED.get(finding, {})
     wanted = [name for name in files if languages is None or name in languages]
     if "zh-Hant" in wanted and "en" in wanted:
