@@ -19,7 +19,8 @@ def acuity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str |
             item = at[i]
             if item is None:
                 continue
-            if Role.STOP in item.roles and Role.ACUITY not in item.roles:
+            stop = Role.STOP in item.roles and Role.ACUITY not in item.roles
+            if stop and parsed.words.words[i] not in ("which", "that"):
                 break
             if Role.ACUITY in item.roles and not _qualifies_another(at, item.end, sentence.end):
                 value = item.roles[Role.ACUITY].value
@@ -38,6 +39,7 @@ def _qualifies_another(at: list[Item | None], i: int, high: int) -> bool:
     return following is not None and Role.CLOSE in following.roles
 
 
+SEVERITIES = ("mild", "moderate", "severe")
 _NOUN_PHRASE_ENDS = frozenset({Role.LINK, Role.BREAK, Role.STOP, Role.COPULA, Role.CLOSE})
 
 
@@ -56,16 +58,23 @@ def severity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str
         if Role.CONJUNCTION in item.roles and not _joins(at, item, sentence.start):
             break
     ceiling = min(sentence.end, end + REACH_OF_ATTRIBUTES)
+    aside: list[str] = []
     for i in range(end, ceiling):
         item = at[i]
         if item is None:
             continue
         if Role.SEVERITY in item.roles:
-            if _ends_phrase(parsed, item.end, sentence.end):
-                return item.roles[Role.SEVERITY].value
+            value = item.roles[Role.SEVERITY].value
+            if parsed.words.words[item.start - 1] == "(":
+                aside.append(value)  # "of T7 (mild) and T8 (moderate)"
+                continue
+            if not aside and _ends_phrase(parsed, item.end, sentence.end):
+                return value
             break
         if Role.STOP in item.roles or Role.CLOSE in item.roles:
             break
+    if aside:
+        return max(aside, key=SEVERITIES.index)
     return _percentage(parsed, sentence, start, end)
 
 
@@ -95,6 +104,7 @@ def _ends_phrase(parsed: Parsed, i: int, high: int) -> bool:
 _MORE = frozenset({"over", "than", "exceeding", "least", ">", "above"})
 _LESS = frozenset({"under", "below", "<"})
 _LEFT = frozenset({"remaining", "remains", "remain", "residual", "preserved", "retained", "left"})
+_KEEPS = frozenset({"retaining", "retains", "preserving", "maintaining", "maintains"})
 # What a percentage measures when it is not height: slips, narrowed canals.
 _NOT_HEIGHT = frozenset({Role.CLOSE, Role.OTHER})
 
@@ -143,7 +153,12 @@ def _share(parsed: Parsed, i: int, low: int, high: int) -> float | None:
     elif not _LESS.isdisjoint(before) or "less" in before:
         share -= 1
     # "Reduced to 60 %", "60 % of its height remains": what is left, not what is lost.
-    if before[-1:] == ["to"] or "to" in before[:1] or _is_left(tokens[behind : behind + 6]):
+    if (
+        before[-1:] == ["to"]
+        or not _KEEPS.isdisjoint(before)
+        or "to" in before[:1]
+        or _is_left(tokens[behind : behind + 6])
+    ):
         share = 100 - share
     return share
 

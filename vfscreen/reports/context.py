@@ -11,14 +11,11 @@ from enum import StrEnum
 
 from vfscreen.reports.lexicon import Entry, Role
 from vfscreen.reports.parsing import Item, Parsed, is_or, parts_clauses
+from vfscreen.reports.predicates import behind, versus
 from vfscreen.reports.sites import REACH
 
 # "not" alone reaches the verb phrase that it stands in, hardly further.
 _SHORT_REACH = 6
-_FURTHER_BEHIND = 25
-# From "unlikely" to the "cannot be excluded" that takes half of it back.
-_TAKEN_BACK = 10
-_DASHES = frozenset({"-", "–", "—", "("})
 # What begins a noun phrase or clause of its own, so that no list goes on there.
 _BEGINS_ANEW = frozenset({"a", "an", "the", "this", "there", "it"})
 _COMPLEMENT = frozenset({"that", "whether", "if"})
@@ -58,22 +55,25 @@ def context_of(
     before = _before(parsed, low, start, specific=specific)
     if before is not None and before[0] not in (Role.UNCERTAIN_BEFORE, Role.ASKED):
         return _as_context(*before, counts=counts)
-    behind = _behind(parsed, low, high, start, end)
-    if behind is not None and behind[0] is Role.HYPOTHETICAL:
-        return Context(Assertion.HYPOTHETICAL, behind[1].id)
-    if behind is not None and behind[0] is Role.HISTORICAL:
-        return Context(Assertion.HISTORICAL, behind[1].id)
-    if behind is not None and behind[0] in (Role.NEGATION_AFTER, Role.CONFIRMED):
-        negated = behind[0] is Role.NEGATION_AFTER
-        return Context(Assertion.NEGATED if negated else Assertion.AFFIRMED, behind[1].id)
+    after = behind(parsed, low, high, start, end)
+    if after is not None and after[0] in _SETTLES:
+        return Context(_SETTLES[after[0]], after[1].id)
     if before is not None and before[0] is Role.ASKED:
         return _as_context(*before, counts=counts)
-    found = before or behind or _versus(parsed, low, high, start, end)
+    found = before or after or versus(parsed, low, high, start, end)
     if found is not None:
         return Context(Assertion.UNCERTAIN, found[1].id)
     if parsed.words.words[high - 1] in "?？" and parsed.words.ends_sentence[high - 1]:
         return Context(Assertion.UNCERTAIN, "question_mark")
     return Context(Assertion.AFFIRMED)
+
+
+_SETTLES = {
+    Role.NEGATION_AFTER: Assertion.NEGATED,
+    Role.CONFIRMED: Assertion.AFFIRMED,
+    Role.HISTORICAL: Assertion.HISTORICAL,
+    Role.HYPOTHETICAL: Assertion.HYPOTHETICAL,
+}
 
 
 def _as_context(role: Role, entry: Entry, *, counts: bool) -> Context:
@@ -119,8 +119,8 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
             break
         if inside and _presupposes(parsed, item, low):
             break
-        behind = Role.HYPOTHETICAL in roles and roles[Role.HYPOTHETICAL].value == "behind"
-        if Role.SUBJECT in roles or (Role.HYPOTHETICAL in roles and not behind):
+        asked_behind = Role.HYPOTHETICAL in roles and roles[Role.HYPOTHETICAL].value == "behind"
+        if Role.SUBJECT in roles or (Role.HYPOTHETICAL in roles and not asked_behind):
             role = Role.SUBJECT if Role.SUBJECT in roles else Role.HYPOTHETICAL
             return role, roles[role]
         inside = inside and _PHRASE_ENDS.isdisjoint(roles)
@@ -276,122 +276,3 @@ def _changes_its_mind(parsed: Parsed, conjunction: Item, low: int) -> bool:
         return False
     acuity = following.roles.get(Role.ACUITY)
     return (acuity is not None and acuity.value == "old") or Role.SEVERITY in following.roles
-
-
-_ENDS_PREDICATE = frozenset({Role.STOP, Role.NEGATION_BEFORE, Role.SEEN, Role.BREAK})
-
-
-def _behind(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[Role, Entry] | None:
-    """The predicate behind a mention that takes it back, doubts it or confirms it."""
-    at, tokens = parsed.at, parsed.words.words
-    joined = alternative = other_finding = False
-    predicate = start > low and _is_copula(at[start - 1])
-    doubted: tuple[Role, Entry] | None = None
-    i = end
-    ceiling = min(high, end + _FURTHER_BEHIND)
-    while i < ceiling:
-        item = at[i]
-        if item is None:
-            i += 1
-            continue
-        roles = item.roles
-        if Role.CONFIRMED in roles and doubted is not None:
-            return Role.CONFIRMED, roles[Role.CONFIRMED]
-        if Role.NEGATION_AFTER in roles or Role.UNCERTAIN_AFTER in roles:
-            role = Role.NEGATION_AFTER if Role.NEGATION_AFTER in roles else Role.UNCERTAIN_AFTER
-            if joined and roles[role].value == "adjective":
-                return doubted  # "fractura de L1 y probable ...": it belongs to what follows
-            if other_finding and not alternative:
-                return doubted
-            if role is Role.NEGATION_AFTER:
-                return _taken_back(parsed, item.end, high) or (role, roles[role])
-            if _qualifies_attribute(at, item.end, high):
-                return doubted
-            doubted = doubted or (role, roles[role])
-        elif Role.HYPOTHETICAL in roles and roles[Role.HYPOTHETICAL].value == "behind":
-            return doubted or (Role.HYPOTHETICAL, roles[Role.HYPOTHETICAL])
-        elif Role.CONJUNCTION in roles:
-            if parts_clauses(item):
-                return doubted
-            alternative = alternative or is_or(item)
-            joined = True
-            if predicate and not alternative and _new_subject(parsed, item.end, ceiling):
-                return doubted  # "L1 is fractured, L2 is not"
-        elif Role.HISTORICAL in roles and roles[Role.HISTORICAL].value == "behind":
-            return Role.HISTORICAL, roles[Role.HISTORICAL]
-        elif Role.NEGATION_BEFORE in roles and _ends(parsed, item.end, high):
-            return Role.NEGATION_AFTER, roles[Role.NEGATION_BEFORE]  # "Fracture: no."
-        elif not _ENDS_PREDICATE.isdisjoint(roles):
-            # "VCF - nil", "fracture (none)"; a doubt may be settled in a clause of its own.
-            if not (doubted or (tokens[i] in _DASHES and i - end < 2)):
-                return None
-        elif (Role.CLOSE in roles or Role.FRACTURE in roles or Role.DEFORMITY in roles) and joined:
-            other_finding = True
-        i = item.end
-    return doubted
-
-
-def _is_copula(item: Item | None) -> bool:
-    return item is not None and Role.COPULA in item.roles
-
-
-def _new_subject(parsed: Parsed, i: int, ceiling: int) -> bool:
-    """Whether a site with a verb of its own follows: a new clause."""
-    site = False
-    for k in range(i, min(i + 5, ceiling)):
-        item = parsed.at[k]
-        if item is None:
-            continue
-        if Role.COPULA in item.roles:
-            return site
-        site = site or Role.TARGET in item.roles or Role.OTHER in item.roles
-        site = site or (Role.ANAPHOR in item.roles and item.roles[Role.ANAPHOR].value != "")
-    return False
-
-
-def _taken_back(parsed: Parsed, i: int, high: int) -> tuple[Role, Entry] | None:
-    """A doubt that outlives a denial: "considered unlikely but cannot be excluded"."""
-    for k in range(i, min(high, i + _TAKEN_BACK)):
-        item = parsed.at[k]
-        if item is None:
-            continue
-        if Role.UNCERTAIN_AFTER in item.roles:
-            return Role.UNCERTAIN_AFTER, item.roles[Role.UNCERTAIN_AFTER]
-        if not {Role.FRACTURE, Role.DEFORMITY, Role.TARGET, Role.OTHER, Role.CLOSE}.isdisjoint(
-            item.roles
-        ):
-            return None
-    return None
-
-
-def _ends(parsed: Parsed, i: int, high: int) -> bool:
-    if i >= high or parsed.words.ends_sentence[i] or parsed.words.words[i] in ")]":
-        return True
-    return parts_clauses(parsed.at[i])
-
-
-def _qualifies_attribute(at: list[Item | None], i: int, high: int) -> bool:
-    """Whether the doubt is about age or cause only: "... fracture is likely chronic"."""
-    following = at[i] if i < high else None
-    return following is not None and not {
-        Role.ACUITY,
-        Role.CAUSE,
-        Role.BENIGN,
-        Role.HARMLESS,
-    }.isdisjoint(following.roles)
-
-
-def _versus(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[Role, Entry] | None:
-    """An alternative beside the mention ("fracture versus Schmorl node"), not beside its age."""
-    at = parsed.at
-    for i in (*range(start - 1, max(low, start - 10) - 1, -1), *range(end, min(high, end + 10))):
-        item = at[i]
-        if item is None or Role.VERSUS not in item.roles:
-            continue
-        sides = (
-            at[item.start - 1] if item.start > low else None,
-            at[item.end] if item.end < high else None,
-        )
-        if not all(side is not None and Role.ACUITY in side.roles for side in sides):
-            return Role.VERSUS, item.roles[Role.VERSUS]
-    return None

@@ -140,7 +140,8 @@ _GENERAL = frozenset(
     {
         "level", "levels", "site", "location", "appearance", "appearances", "finding", "findings",
         "feature", "features", "upper", "lower", "affected", "involved", "fracture", "fractures",
-        "deformity", "abnormality", "collapse", "vertebra", "former", "latter",
+        "deformity", "abnormality", "collapse", "vertebra", "former", "latter", "one",
+        "other", "others",
     }
 )  # fmt: skip
 _PREDICATES = frozenset(
@@ -158,7 +159,7 @@ def subject_points_back(parsed: Parsed, sentence: Sentence) -> bool | None:
     if first in ("the", "both", "all") and start + 1 < end and tokens[start + 1] in _GENERAL:
         return tokens[start + 1].endswith("s")
     if first in _GENERAL and first not in ("fracture", "fractures", "vertebra"):
-        return first.endswith("s")
+        return first.endswith("s") or first == "one"
     if first not in _SINGULAR and first not in _PLURAL:
         return None
     for i in range(start + 1, min(end, start + 1 + _SUBJECT_REACH)):

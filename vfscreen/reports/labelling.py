@@ -7,6 +7,7 @@ or new), ``uncertain``, ``ambiguous`` (its shape without its name), ``denied``, 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vfscreen.reports.attributes import SEVERITIES
 from vfscreen.reports.context import Assertion
 from vfscreen.reports.lexicon import LEVELS, Lexicon, Role
 from vfscreen.reports.mentions import Mention, mentions_of
@@ -17,7 +18,6 @@ from vfscreen.reports.sections import COUNTING, sentences
 STATUSES = ("not_mentioned", "denied", "ambiguous", "uncertain", "reported")
 """From the weakest to the strongest."""
 
-_SEVERITIES = ("mild", "moderate", "severe")
 # Characters of a sentence quoted on each side of a mention: whole sentences, except of text that
 # has none, where quoting all of it at each mention would take quadratic memory.
 _QUOTED_EACH_SIDE = 500
@@ -112,7 +112,7 @@ def label(text: str, lexicon: Lexicon, result_status: str | None = None) -> Repo
         levels=_levels(deciding),
         acuity=_acuity(deciding),
         severity=max(
-            (m.severity for m in deciding if m.severity), key=_SEVERITIES.index, default=None
+            (m.severity for m in deciding if m.severity), key=SEVERITIES.index, default=None
         ),
         recommendation=recommends(parsed, parts, mentions),
         evidence=tuple(_evidence(parsed, m) for m in mentions),

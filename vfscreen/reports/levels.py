@@ -122,9 +122,20 @@ def _more(
             break
         if following[1] < len(tokens) and tokens[following[1]] in spelling.not_before:
             break
+        counts = tokens[joint] in spelling.letter_joints and _counts(tokens, following[1], spelling)
+        if counts and joints is spelling.letter_joints:
+            break  # "at L1, 2 renal stones"
         numbers += range(numbers[-1] + 1, following[0] + 1) if ranged else [following[0]]
         end = following[1]
     return numbers, end
+
+
+def _counts(tokens: list[str], i: int, spelling: Spelling) -> bool:
+    """Whether a bare number counts what stands behind it, at word `i`."""
+    if not spelling.list_before or i >= len(tokens):
+        return False
+    word = tokens[i]
+    return word.isascii() and word[0].isalnum() and word not in spelling.list_before
 
 
 def _number(words: Words, i: int, spelling: Spelling, *, bare: bool) -> tuple[int, int] | None:

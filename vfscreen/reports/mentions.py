@@ -245,33 +245,39 @@ def _wider_site(
     return discourse.region
 
 
+# "More than expected for physiologic wedging" is not physiologic.
+_EXCEEDS = frozenset({"than", "exceeds", "exceeding", "beyond"})
+
+
 def _benign(parsed: Parsed, low: int, high: int, start: int, end: int) -> str:
     """The id of an explanation that takes the deformity off the table, or nothing."""
-    at = parsed.at
+    at, tokens = parsed.at, parsed.words.words
     for walk in (
         range(end, min(high, end + _BENIGN_REACH)),
         range(start - 1, max(low, start - 4) - 1, -1),
     ):
-        joined = False
+        joined = accompanied = False
         negated = -_BENIGN_REACH
         for i in walk:
             item = at[i]
+            if tokens[i] in _EXCEEDS:
+                negated = i
             if item is None:
                 continue
             adjective = item.roles.get(Role.HARMLESS)
             if adjective is not None or Role.BENIGN in item.roles:
                 # A noun ("Schmorl node") joined by "and" or "with" is another finding.
-                if (not joined or adjective) and abs(i - negated) > 2:
-                    return (adjective or item.roles[Role.BENIGN]).id
+                entry = adjective or item.roles[Role.BENIGN]
+                # A disease does not: "Scheuermann's kyphosis with wedging".
+                detached = joined or (accompanied and entry.value != "disease")
+                if (adjective or not detached) and abs(i - negated) > 3:
+                    return entry.id
                 break
             if Role.FRACTURE in item.roles or Role.VERSUS in item.roles:
                 break
             if Role.NEGATION_BEFORE in item.roles:
                 negated = i
-            equates = item.roles.get(Role.BREAK)
-            joined = joined and not (equates is not None and equates.value == "equates")
-            if Role.CONJUNCTION in item.roles or (
-                Role.BREAK in item.roles and item.roles[Role.BREAK].value == "with"
-            ):
-                joined = True
+            relation = item.roles[Role.BREAK].value if Role.BREAK in item.roles else ""
+            accompanied = accompanied or relation == "with"
+            joined = relation != "equates" and (joined or Role.CONJUNCTION in item.roles)
     return ""

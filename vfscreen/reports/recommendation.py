@@ -33,7 +33,8 @@ def recommends(parsed: Parsed, parts: list[Sentence], mentions: list[Mention]) -
 
 
 def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) -> bool:
-    recommend = action = imaging = negated = elsewhere = spine = False
+    recommend = _headed(parsed, sentence)
+    action = imaging = negated = elsewhere = spine = False
     for item in parsed.at[sentence.start : sentence.end]:
         if item is None:
             continue
@@ -60,4 +61,16 @@ def _stands_right(item: Item, sentence: Sentence) -> bool:
     value = item.roles[Role.RECOMMEND].value
     if value == "imperative":
         return item.start - sentence.start <= 2
+    if value == "heading":
+        return False
     return value != "final" or item.end >= sentence.end - 1
+
+
+def _headed(parsed: Parsed, sentence: Sentence) -> bool:
+    """Whether "RECOMMENDATION:" stands right before a sentence."""
+    item = parsed.at[sentence.start - 2] if sentence.start > 1 else None
+    return (
+        item is not None
+        and Role.RECOMMEND in item.roles
+        and item.roles[Role.RECOMMEND].value == "heading"
+    )

@@ -117,7 +117,9 @@ def nearest_site(parsed: Parsed, low: int, high: int, start: int, end: int) -> S
             if item is None or item is seen:
                 continue
             seen = item
-            if Role.STOP in item.roles or (Role.FRACTURE in item.roles and i < start):
+            if Role.STOP in item.roles and not (i < start and _opens_clause(parsed, low, item)):
+                break
+            if Role.FRACTURE in item.roles and i < start:
                 break
             if Role.OTHER in item.roles and item.roles[Role.OTHER].value in ("bone", "part"):
                 if word.kind == "none":
@@ -131,6 +133,18 @@ def nearest_site(parsed: Parsed, low: int, high: int, start: int, end: int) -> S
                 if word.kind == "none":
                     word = site
     return word
+
+
+def _opens_clause(parsed: Parsed, low: int, stop: Item) -> bool:
+    """Whether "there is" stands behind the site of its clause: "At L1 there is a fracture"."""
+    if stop.roles[Role.STOP].value != "there":
+        return False
+    k = stop.start - 1
+    while k > low and parsed.words.words[k] == ",":
+        k -= 1
+    site = parsed.at[k] if k >= low else None
+    led = parsed.at[site.start - 1] if site is not None and site.start > low else None
+    return site is not None and bool(site.levels) and led is not None and Role.LINK in led.roles
 
 
 def _listed_levels(parsed: Parsed, low: int, high: int, item: Item) -> tuple[str, ...]:
@@ -312,6 +326,10 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
         elif Role.LINK in roles:
             if gone_on and groups[-1]:
                 break
+            aside = _aside(parsed, i, ceiling) if groups[-1] else 0
+            if aside:
+                i = aside
+                continue
             linked, gone_on = True, False
         elif not _ADJECTIVES.isdisjoint(roles) and not groups[-1]:
             pass
@@ -325,6 +343,15 @@ def _behind(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
             break
         i = item.end
     return groups
+
+
+def _aside(parsed: Parsed, i: int, ceiling: int) -> int:
+    """The word behind a remark in brackets that begins here: "T7 (mild) and T8"; else 0."""
+    words = parsed.words.words
+    if words[i] != "(":
+        return 0
+    closes = next((k for k in range(i, min(i + 6, ceiling)) if words[k] == ")"), 0)
+    return closes + 1 if closes else 0
 
 
 _HEADS = frozenset({*_MENTIONS, Role.CLOSE})

@@ -200,7 +200,7 @@ def _compile(label: str, raw: bytes) -> Lexicon:
 
 _RULES = (
     "attributes", "candidates", "context", "discourse", "labelling", "levels", "mentions",
-    "parsing", "recommendation", "sections", "sites", "tokens",
+    "parsing", "predicates", "recommendation", "sections", "sites", "tokens",
 )  # fmt: skip
 
 

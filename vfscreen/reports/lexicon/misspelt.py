@@ -31,11 +31,18 @@ def misspellings(spelling: Iterable[tuple[str, Iterable[str]]], known: Set[str])
                 listed[word] = right
             elif len(word) >= _SHORTEST:
                 for slip in _slips(word):
-                    if table.setdefault(slip, word) != word:
+                    other = table.setdefault(slip, word)
+                    if other != word and not _inflected(word, other):
                         doubtful.add(slip)
     right_words = known | set(table.values())
     table = {s: w for s, w in table.items() if s not in right_words and s not in doubtful}
     return table | listed
+
+
+def _inflected(word: str, other: str) -> bool:
+    """Whether two words are forms of one ("vertebra", "vertebrae"): either will do."""
+    stem = min(len(word), len(other)) - 1
+    return word[:stem] == other[:stem]
 
 
 def _slips(word: str) -> Iterator[str]:

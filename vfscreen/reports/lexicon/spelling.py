@@ -31,6 +31,8 @@ class Spelling:
         What may stand between a number and its region ("vértebra"), and behind a number ("節").
     joints, letter_joints, ranges : frozenset of str
         What goes on with another number: of a region, behind a letter and its number, up to.
+    list_before : frozenset of str
+        Words that may stand behind a number in a list under one letter; empty for all.
     not_before, not_after : frozenset of str
         Words beside a number that make it something else.
     begins, initials : frozenset of str
@@ -49,6 +51,7 @@ class Spelling:
     counters: dict[Phrase, str]
     joints: frozenset[str]
     letter_joints: frozenset[str]
+    list_before: frozenset[str]
     ranges: frozenset[str]
     not_before: frozenset[str]
     not_after: frozenset[str]
@@ -58,8 +61,8 @@ class Spelling:
 
 _TABLES = ("letters", "regions", "leading", "ordinals", "numerals")
 _LISTS = (
-    "marks", "suffixes", "nouns", "counters", "joints", "letter_joints", "ranges", "not_before",
-    "not_after",
+    "marks", "suffixes", "nouns", "counters", "joints", "letter_joints", "list_before", "ranges",
+    "not_before", "not_after",
 )  # fmt: skip
 
 
@@ -111,6 +114,7 @@ def spelling_of(levels: dict[str, Any], fold: dict[int, str], label: str) -> Spe
         counters=phrases("counters"),
         joints=words("joints"),
         letter_joints=words("letter_joints"),
+        list_before=words("list_before"),
         ranges=words("ranges"),
         not_before=words("not_before"),
         not_after=words("not_after"),
