@@ -82,6 +82,17 @@ def test_case_and_line_breaks_change_nothing(change: object) -> None:
         assert _answer(label(change(text), LEXICON)) == _answer(label(text, LEXICON)), text
 
 
+def test_any_line_breaks_blanks_and_case_change_nothing() -> None:
+    rng = random.Random(11)
+    blanks = ("\n", "\r\n", "\t", "  ", " \n ", "\u00a0")
+    for text, *_ in ROWS:
+        changed = "".join(
+            rng.choice(blanks) if c == " " and rng.random() < 0.5 else c for c in text
+        )
+        changed = "".join(c.upper() if rng.random() < 0.5 else c.lower() for c in changed)
+        assert _answer(label(changed, LEXICON)) == _answer(label(text, LEXICON)), changed
+
+
 def test_offsets_point_at_the_mention_in_the_original_text() -> None:
     text = "FINDINGS:  İstanbul ward.\r\n\r\nOld  compression\r\n   FRACTURE of L1."
     (mention,) = label(text, LEXICON).evidence
@@ -126,6 +137,11 @@ _BRICKS = (
         "1/3 of 20 to 30 % of its height ",
         "comparison: L1 fracture. ",
         "addendum: L1 not L2 ",
+        "T7 (mild) and ",
+        "T7 grade 1, ",
+        "at L1 there is ",
+        "L1, 2, 3 ",
+        "fracture of and the ",
     ],
 )
 def test_time_is_linear_in_hostile_text(brick: str) -> None:

@@ -112,7 +112,7 @@ _NOT_HEIGHT = frozenset({Role.CLOSE, Role.OTHER})
 def _percentage(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str | None:
     """Genant et al. 1993: to 25 % is grade 1, to 40 % grade 2, above it grade 3."""
     low = max(sentence.start, start - REACH_OF_ATTRIBUTES)
-    high = min(sentence.end, end + REACH_OF_ATTRIBUTES)
+    high = min(sentence.end, end + 2 * REACH_OF_ATTRIBUTES)
     lost = [share for i in range(low, high) if (share := _share(parsed, i, low, high)) is not None]
     if not lost:
         return None

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from vfscreen.reports.lexicon import Entry, Role
 from vfscreen.reports.parsing import Item, Parsed, is_or, parts_clauses
+from vfscreen.reports.phrases import REACH
 from vfscreen.reports.predicates import behind, versus
-from vfscreen.reports.sites import REACH
 
 # "not" alone reaches the verb phrase that it stands in, hardly further.
 _SHORT_REACH = 6

@@ -10,8 +10,9 @@ from vfscreen.reports.candidates import Candidate
 from vfscreen.reports.context import Assertion, Context
 from vfscreen.reports.lexicon import Role
 from vfscreen.reports.parsing import Item, Parsed
+from vfscreen.reports.phrases import REACH
 from vfscreen.reports.sections import Sentence
-from vfscreen.reports.sites import NONE, REACH, Site
+from vfscreen.reports.sites import NONE, Site
 
 _ANAPHOR_SENTENCES = 3
 # How far behind its pronoun the verb stands that makes a pronoun the subject, in words.

@@ -200,7 +200,7 @@ def _compile(label: str, raw: bytes) -> Lexicon:
 
 _RULES = (
     "attributes", "candidates", "context", "discourse", "labelling", "levels", "mentions",
-    "parsing", "predicates", "recommendation", "sections", "sites", "tokens",
+    "parsing", "phrases", "predicates", "recommendation", "sections", "sites", "tokens",
 )  # fmt: skip
 
 
