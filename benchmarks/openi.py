@@ -78,8 +78,8 @@ def _is_vertebral(code: str) -> bool:
 def read() -> dict[str, tuple[str, str]]:
     """Number -> (verdict, reason) of the reports that a reader has looked at.
 
-    Verdicts: ``names_one`` (no code, but the text truly names a vertebral fracture or deformity),
-    ``says_none`` (a code, but no sentence says so of a vertebra).
+    Verdicts: ``names_one`` (no code, but the text truly names a vertebral fracture, its shape or
+    its cement), ``says_none`` (a code, but no sentence says so of a vertebra).
     """
     with READ.open(encoding="utf-8", newline="") as file:
         return {row["uid"]: (row["verdict"], row["reason"]) for row in csv.DictReader(file)}
