@@ -215,7 +215,12 @@ ASKED: dict[str, dict[str, Any]] = {
     "find_study": {"key": None},
     "worklist": {"capacity": 40},
     "worklist_reports": {"capacity": 40},
+    "list_moves": {"since": datetime(2024, 1, 1)},
+    "unmatched_by_reason": {},
     "reporting_rate": {"finding": FINDING, "threshold": THRESHOLD},
+    "reporting_by_group": {"finding": FINDING, "threshold": THRESHOLD},
+    "rcr_audit": {"finding": FINDING, "threshold": THRESHOLD},
+    "turnaround": {},
 }
 """Parameters of each query; None for the study of the first listed patient."""
 BY_FLAG = {"flag_candidates", "flag_changes"}

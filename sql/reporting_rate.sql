@@ -8,13 +8,14 @@
 -- Reference: Chen et al. (2021), PLoS ONE 16(1):e0245992: 234 of 438 (53 %) were reported.
 with likely as (
     select
-        report_status,
-        extract(year from study_date) as study_year
-    from screened_studies
+        study_findings.report_status,
+        extract(year from studies.study_date) as study_year
+    from study_findings
+    inner join studies on study_findings.study_instance_uid = studies.study_instance_uid
     where
-        finding = $finding
-        and probability >= $threshold
-        and report_status <> 'no_report'
+        study_findings.finding = $finding
+        and study_findings.probability >= $threshold
+        and study_findings.report_status <> 'no_report'
 )
 
 select

@@ -474,6 +474,7 @@ def test_the_funnel_accounts_for_every_instance() -> None:
             eligible         |            | 3
             screened         |            | 3
             studies_screened | no_report  | 2
+            studies_not_flagged | below_threshold | 1
             studies_flagged  | no_report  | 1
             patients_waiting | no_report  | 1
         """,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -135,7 +136,38 @@ def sql(
     print_rows(run_query(results, query), format.value)
 
 
+def measures(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A measure; unset: all are named.", show_default=False),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            "-r",
+            envvar="VFSCREEN_RESULTS",
+            help="The results folder.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """What a service asks about itself: reporting rate, audit standards, turn-around, funnel."""
+    from vfscreen.cli.tables import print_measure, print_measures
+
+    if name is None:
+        print_measures(format.value)
+        return
+    from vfscreen.jobs.measures import measure
+
+    if results is None:
+        raise UsageError("Name the results folder with --results, or set VFSCREEN_RESULTS.")
+    print_measure(measure(results, name, load_config(config)), format.value)
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (flagged, review, explain, status, sql):
+    for command in (flagged, review, explain, status, measures, sql):
         app.command()(command)

@@ -39,7 +39,16 @@ def print_rows(table: "pa.Table", format: str) -> None:
         for row in table.to_pylist():
             writer.writerow([_csv_cell(value) for value in row.values()])
     else:
-        print_table(table.column_names, [list(row.values()) for row in table.to_pylist()])
+        # A year is a name, not a number of something.
+        years = [name.endswith("_year") for name in table.column_names]
+        rows = [
+            [
+                str(v) if year and v is not None else v
+                for v, year in zip(r.values(), years, strict=True)
+            ]
+            for r in table.to_pylist()
+        ]
+        print_table(table.column_names, rows)
 
 
 def print_table(columns: list[str], rows: list[list[Any]]) -> None:

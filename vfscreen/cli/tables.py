@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vfscreen.jobs.doctor import Check
     from vfscreen.jobs.evaluate import Area, Evaluation, Rate
     from vfscreen.jobs.listing import StatusOfResults
+    from vfscreen.jobs.measures import Measure
     from vfscreen.model.checkpoint import CheckpointInfo
     from vfscreen.phantom.archive import PhantomSummary
     from vfscreen.results.ledger import Ledger
@@ -239,6 +240,38 @@ def print_status(status: "StatusOfResults") -> None:
         print_rows(status.failures, "table")
     if status.failed_files is not None:
         print_rows(status.failed_files, "table")
+
+
+def print_measures(format: str) -> None:
+    """The measures by name, each with what it says."""
+    import pyarrow as pa
+
+    from vfscreen.results.sql import MEASURES, about
+
+    says = [about(name).first_sentence for name in MEASURES]
+    if format != "table":
+        print_rows(pa.table({"measure": list(MEASURES), "says": says}), format)
+        return
+    print_table(
+        ["measure", "what it says"], [list(row) for row in zip(MEASURES, says, strict=True)]
+    )
+
+
+def print_measure(measure: "Measure", format: str) -> None:
+    """One measure; beneath the table, what to beware of."""
+    print_rows(measure.rows, format)
+    if format != "table":
+        return
+    if measure.rows.num_rows == 0:
+        typer.echo("There is nothing to count yet.")
+    if measure.threshold is not None:
+        typer.echo(f"Likely: a calibrated probability of {measure.threshold:.3f} or more.")
+    typer.echo(f"Rows: {measure.about.grain}")
+    if measure.about.caveat:
+        typer.echo(f"Caveat: {measure.about.caveat}")
+    if measure.about.reference:
+        typer.echo(f"Reference: {measure.about.reference}")
+    typer.echo(NOTICE)
 
 
 def _rate(films: int, seconds: float) -> float | None:

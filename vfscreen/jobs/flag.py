@@ -12,7 +12,7 @@ from vfscreen.jobs.run import Run, open_run
 from vfscreen.jobs.worklist import write_worklist
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import register_checkpoint, update_flags
-from vfscreen.results.folder import existing_results
+from vfscreen.results.folder import Results, existing_results
 from vfscreen.results.ledger import Ledger
 from vfscreen.results.rows import CheckpointHead, checkpoints_table
 from vfscreen.results.sql import ask
@@ -106,18 +106,24 @@ def flag_studies(run: Run, config: Config) -> None:
         counts = update_flags(
             run.results,
             finding=config.list.finding,
-            threshold=_threshold(run, config),
+            threshold=listing_threshold(run.results, config),
             run_id=run.run_id,
         )
     for state, count in counts.items():
         run.ledger.add("flags", state, count)
 
 
-def _threshold(run: Run, config: Config) -> float:
-    """The configured threshold, else the operating point's of the checkpoint in use."""
+def listing_threshold(results: Results, config: Config) -> float:
+    """The configured threshold, else the operating point's of the checkpoint in use.
+
+    Raises
+    ------
+    UsageError
+        Nothing has been screened, or the checkpoint has no such operating point.
+    """
     if config.list.threshold is not None:
         return config.list.threshold
-    with connect(run.results) as catalogue:
+    with connect(results) as catalogue:
         rows = ask(
             catalogue,
             "operating_point",

@@ -3,8 +3,10 @@
 Values reach a query as bound parameters (`$name`), never as text.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,14 +64,61 @@ QUERIES = (
     "worklist",
     "worklist_reports",
     "reporting_rate",
+    "reporting_by_group",
+    "rcr_audit",
+    "turnaround",
 )
 """Questions with parameters, asked by the jobs."""
+
+MEASURES = (
+    "reporting_rate",
+    "reporting_by_group",
+    "rcr_audit",
+    "turnaround",
+    "screening_funnel",
+    "failures_by_reason",
+)
+"""What a service wants to know of itself: views, and queries of no other parameters than
+$finding and $threshold."""
+
+_TAGS = ("Grain", "Parameter", "Parameters", "Caveat", "Reference")
 
 
 @cache
 def query(name: str) -> str:
     """The text of `sql/<name>.sql`."""
     return files("vfscreen.sql").joinpath(f"{name}.sql").read_text("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the head of a file in `sql/` says of it."""
+
+    meaning: str
+    grain: str
+    caveat: str
+    reference: str
+
+    @property
+    def first_sentence(self) -> str:
+        """What it is, without its name."""
+        _, _, text = self.meaning.partition(": ")
+        return text.partition(". ")[0].rstrip(".") + "."
+
+
+def about(name: str) -> About:
+    """The comments at the head of `sql/<name>.sql`: what it means, and what to beware of."""
+    paragraphs = {"": ""}
+    tag = ""
+    for line in takewhile(lambda line: line.startswith("--"), query(name).splitlines()):
+        text = line.removeprefix("--").strip()
+        first, _, rest = text.partition(": ")
+        if first in _TAGS:
+            tag, text = first, rest
+        paragraphs[tag] = f"{paragraphs.get(tag, '')} {text}".strip()
+    return About(
+        paragraphs[""], *(paragraphs.get(tag, "") for tag in ("Grain", "Caveat", "Reference"))
+    )
 
 
 def fetch(

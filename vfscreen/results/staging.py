@@ -16,7 +16,8 @@ from vfscreen.results.sql import query
 _SHARED = {
     "studies": "*",
     "study_reports": "*",
-    # Without the evidence, which nothing below asks for and which is most of it.
+    # Without the evidence, which is most of it and which none of the readers below asks for; all
+    # of it where the statement itself names the relation.
     "report_labels": "report_id, finding, report_status, history, levels",
 }
 _READERS = (
@@ -45,6 +46,7 @@ def staged(connection: duckdb.DuckDBPyConnection, text: str) -> Iterator[None]:
     readers = _READERS[:last]
     try:
         for name, columns in _SHARED.items():
+            columns = "*" if name in named else columns
             connection.execute(
                 f"create temp table {name} as select {columns} from ({query(name)})"  # noqa: S608
             )
