@@ -22,15 +22,6 @@ with films as materialized (
     group by all
 ),
 
-rooms as (
-    select
-        coalesce(nullif(study_instance_uid, ''), sop_instance_uid) as study_instance_uid,
-        min(nullif(station_name, '')) as station_name
-    from manifest
-    where eligible and sop_instance_uid <> ''
-    group by coalesce(nullif(study_instance_uid, ''), sop_instance_uid)
-),
-
 roles as (
     select
         study_reports.study_instance_uid,
@@ -47,7 +38,7 @@ screened as materialized (
     select
         strftime(studies.study_date, '%Y-%m') as study_month,
         studies.institution_name,
-        rooms.station_name,
+        studies.station_name,
         roles.author_role,
         study_findings.films,
         study_findings.report_status,
@@ -56,7 +47,6 @@ screened as materialized (
         reviews_current.study_instance_uid is not null as reviewed
     from study_findings
     inner join studies on study_findings.study_instance_uid = studies.study_instance_uid
-    left join rooms on study_findings.study_instance_uid = rooms.study_instance_uid
     left join roles on study_findings.study_instance_uid = roles.study_instance_uid
     left join flags_current
         on

@@ -11,7 +11,8 @@ with files as materialized (
         exclusion_reason,
         failure_reason,
         eligible,
-        count(*) as total
+        count(*) as total,
+        count(distinct hash(sop_instance_uid)) filter (where eligible) as instances
     from manifest
     group by exclusion_reason, failure_reason, eligible
 ),
@@ -63,10 +64,10 @@ failed as materialized (
     group by reason
 ),
 
-copies as materialized (
-    select count(*) - count(distinct hash(sop_instance_uid)) as total
-    from manifest
-    where eligible and sop_instance_uid <> ''
+copies as (
+    select coalesce(sum(total - instances), 0)::bigint as total
+    from files
+    where eligible
 ),
 
 counted as (

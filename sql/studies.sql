@@ -12,6 +12,7 @@ select
     min(patient_age_years) as patient_age_years,
     min(nullif(patient_sex, '')) as patient_sex,
     min(nullif(institution_name, '')) as institution_name,
+    min(nullif(station_name, '')) filter (where eligible) as station_name,
     bool_or(eligible) as eligible
 from manifest
 where sop_instance_uid <> ''
