@@ -1,16 +1,17 @@
-"""Reports from CSV: what a hospital's export can look like, and what is said when it cannot."""
+"""Reports from CSV and TSV: what an export can look like, and what is said when it cannot."""
 
 import csv
 import tracemalloc
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from vfscreen.config import ReportsConfig
 from vfscreen.errors import ConfigError, FailureReason, ReportsError
-from vfscreen.reports.csv_reader import parse_datetime, read_reports
+from vfscreen.reports.dates import parse_date, parse_datetime
 from vfscreen.reports.records import BadRecord, ReportRecord
+from vfscreen.reports.sources import Item, read_reports
 
 HEADER = (
     "report_id,accession_number,issuer,study_instance_uid,patient_id,"
@@ -18,7 +19,7 @@ HEADER = (
 )
 
 
-def _read(path: Path, **config: object) -> list[ReportRecord | BadRecord]:
+def _read(path: Path, **config: object) -> list[Item]:
     return list(read_reports(path, ReportsConfig(**config)))  # type: ignore[arg-type]
 
 
@@ -37,7 +38,7 @@ def test_a_report_with_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     assert record.text == 'Bowel "gas",\nnormal.'
     assert (record.report_id, record.accession_number, record.issuer) == ("R1", "A1", "X")
     assert record.report_datetime == datetime(2024, 5, 1, 10, tzinfo=UTC)
-    assert record.result_status == "f"
+    assert record.result_status == "final"
 
 
 def test_only_text_and_one_key_are_needed(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_bad_record_has_its_line_and_the_rest_goes_on(tmp_path: Path) -> None:
     bad = [r for r in records if isinstance(r, BadRecord)]
     good = [r for r in records if isinstance(r, ReportRecord)]
     assert [r.accession_number for r in good] == ["A1", "A4", "A6"]
-    assert [r.line for r in bad] == [4, 5, 6, 9]
+    assert [r.place for r in bad] == ["line 4", "line 5", "line 6", "line 9"]
     assert all("SECRET" not in r.message and "A2" not in r.message for r in bad)
     assert {r.reason for r in bad} == {FailureReason.BAD_REPORT_RECORD}
 
@@ -111,6 +112,7 @@ def test_a_quote_that_is_never_closed_costs_its_neighbours_only(tmp_path: Path) 
         ("accession_number,txt\nA,B\n", {}, ["`text`", "`txt`"]),
         ("text,acession_number\nA,B\n", {}, ["`accession_number`", "`acession_number`"]),
         ("text;accession_number\nA;B\n", {}, ["';'", "reports.delimiter"]),
+        ("patient;text\nA;B\n", {"delimiter": ";"}, ["accession_number", "patient_id"]),
         ("text,text,accession_number\n", {}, ["more than once"]),
         ("text,accession_number\nok,A\n".encode("utf-16"), {}, ["line 1", "utf-16"]),
         ("text,accession_number\nok,A\n".encode("utf-16-le"), {}, ["UTF-16", "reports.encoding"]),
@@ -123,8 +125,8 @@ def test_a_quote_that_is_never_closed_costs_its_neighbours_only(tmp_path: Path) 
         ("text,accession_number\n", {"columns": ("issuer=org",)}, ["`org`"]),
     ],
     ids=[
-        "empty", "no columns", "text", "key", "delimiter", "twice", "utf-16 with mark", "utf-16",
-        "latin-1", "not utf-16", "renamed",
+        "empty", "no columns", "text", "key", "delimiter", "no key", "twice", "utf-16 with mark",
+        "utf-16", "latin-1", "not utf-16", "renamed",
     ],
 )  # fmt: skip
 def test_an_unusable_file_is_one_clear_sentence(
@@ -144,22 +146,28 @@ def test_configuration_that_cannot_be(tmp_path: Path) -> None:
         _read(path, encoding="latin-99")
     with pytest.raises(ConfigError, match="one character"):
         _read(path, delimiter="||")
+    with pytest.raises(ConfigError, match=r"reports\.format"):
+        _read(path, format="xls")
+    with pytest.raises(ConfigError, match="preliminary"):
+        _read(_file(tmp_path, "text,accession_number,result_status\nok,A,x\n"), statuses=("x=y",))
+    with pytest.raises(ConfigError, match="left=right"):
+        _read(path, issuers=("RIS",))
 
 
 def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     _file(tmp_path, "text,accession_number\nsecond,A\nx,\n", "b.csv")
     _file(tmp_path, "text,accession_number\nfirst,A\n", "a.CSV")
-    _file(tmp_path, "no csv", "notes.txt")
+    _file(tmp_path, "hidden", ".notes.csv")
     first, second, bad = _read(tmp_path)
     assert isinstance(first, ReportRecord) and first.text == "first"
     assert isinstance(second, ReportRecord) and second.text == "second"
-    assert isinstance(bad, BadRecord) and (bad.file_number, bad.line) == (2, 3)
+    assert isinstance(bad, BadRecord) and (bad.file_number, bad.place) == (2, "line 3")
 
 
 def test_sources_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ReportsError, match="cannot be read"):
         _read(tmp_path / "missing.csv")
-    with pytest.raises(ReportsError, match=r"no \.csv"):
+    with pytest.raises(ReportsError, match="holds no file"):
         _read(tmp_path)
 
 
@@ -172,6 +180,9 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
         ("2024-05-01T10:20:30Z", datetime(2024, 5, 1, 10, 20, 30, tzinfo=UTC)),
         ("20240501102030", datetime(2024, 5, 1, 10, 20, 30, tzinfo=UTC)),
         ("20240501102030+0800", datetime(2024, 5, 1, 2, 20, 30, tzinfo=UTC)),
+        ("2024050110", datetime(2024, 5, 1, 10, tzinfo=UTC)),
+        ("2024", None),  # no day
+        ("202405", None),
         ("202405011020", datetime(2024, 5, 1, 10, 20, tzinfo=UTC)),
         ("20240501", datetime(2024, 5, 1, tzinfo=UTC)),
         ("31/05/2024 10:20", datetime(2024, 5, 31, 10, 20, tzinfo=UTC)),
@@ -187,6 +198,69 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
 def test_dates(value: str, expected: datetime | None) -> None:
     assert parse_datetime(value) == expected
     assert expected is None or parse_datetime(value).utcoffset() == timedelta(0)  # type: ignore[union-attr]
+
+
+def test_the_day_of_an_examination_is_that_of_its_own_zone() -> None:
+    assert parse_date("2024-05-01T23:30:00-05:00") == date(2024, 5, 1)
+    assert parse_date("20240501") == date(2024, 5, 1)
+    assert parse_date("2024-05") is None
+
+
+def test_what_a_report_says_of_the_examination_and_of_other_reports(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path,
+        "report_id\taccession_number\tpatient_id\tissuer_of_patient_id\tstudy_date\tmodality\t"
+        "author_role\treplaces\tstudy_instance_uid\ttext\n"
+        "R2\tA1;A2\tP1\tHOSP\t2024-05-01\tdx\tResident\tR0;R1\t1.2;1.3\tNormal.\n",
+        "reports.tsv",
+    )
+    (record,) = _read(path)
+    assert isinstance(record, ReportRecord)
+    assert (record.accession_number, record.also_accession_numbers) == ("A1", ("A2",))
+    assert (record.study_instance_uid, record.also_study_instance_uids) == ("1.2", ("1.3",))
+    assert (record.patient_id, record.issuer_of_patient_id) == ("P1", "HOSP")
+    assert (record.study_date, record.modality) == (date(2024, 5, 1), "DX")
+    assert (record.author_role, record.replaces) == ("resident", ("R0", "R1"))
+    assert record.source_format == "csv"
+
+
+def test_a_patient_alone_is_a_key_for_the_look_back(tmp_path: Path) -> None:
+    (record,) = _read(_file(tmp_path, "patient_id,text\nP1,Known wedge fracture.\n"))
+    assert isinstance(record, ReportRecord) and record.accession_number is None
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ("F", "final"), ("P", "preliminary"), ("C", "corrected"), ("A", "addendum"),
+        ("X", "cancelled"), (" Entered-in-Error ", "cancelled"), ("appended", "addendum"),
+        ("wet  READ", "preliminary"), ("QA", None), ("", None), ("Befundet", "final"),
+    ],
+)  # fmt: skip
+def test_statuses_become_one_vocabulary(tmp_path: Path, given: str, status: str | None) -> None:
+    path = _file(tmp_path, f"accession_number,result_status,text\nA1,{given},Normal.\n")
+    (record,) = _read(path, statuses=("befundet=final",))
+    assert isinstance(record, ReportRecord)
+    assert record.result_status == status
+    assert record.unknown_status == (given == "QA")
+
+
+def test_a_cancelled_report_needs_no_text(tmp_path: Path) -> None:
+    path = _file(tmp_path, "report_id,accession_number,result_status,text\nR1,A1,cancelled,\n")
+    (record,) = _read(path)
+    assert isinstance(record, ReportRecord) and record.text == ""
+
+
+def test_issuers_are_spelt_as_the_films_spell_them(tmp_path: Path) -> None:
+    path = _file(tmp_path, "accession_number,issuer,text\nA1,RIS,x\nA2,OLD,y\nA3,X,z\n")
+    records = _read(path, issuers=("RIS=HOSPITAL", "OLD="))
+    assert [r.issuer for r in records if isinstance(r, ReportRecord)] == ["HOSPITAL", None, "X"]
+
+
+def test_an_identifier_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = _file(tmp_path, f"accession_number,text\n{'A' * 2000},Normal.\n")
+    (bad,) = _read(path)
+    assert isinstance(bad, BadRecord) and "1,024" in bad.message
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:

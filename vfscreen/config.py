@@ -128,10 +128,40 @@ class ListConfig:
 class ReportsConfig:
     """Reading and labelling reports."""
 
-    encoding: str = _key("text encoding of the reports file", "utf-8-sig")
-    delimiter: str = _key("field delimiter of a CSV file", ",")
+    format: str = _key(
+        "what `--reports` holds: `auto` tells it from content and suffix; else `csv`, `parquet`, "
+        "`jsonl`, `hl7`, `fhir`, `sr` or `text`, for every file",
+        "auto",
+    )
+    encoding: str = _key("text encoding, where the format does not name its own", "utf-8-sig")
+    delimiter: str = _key(
+        "field delimiter of CSV files; empty: a tab in .tsv and .tab, else a comma", ""
+    )
     columns: tuple[str, ...] = _key(
-        "renamed columns, each `our_name=their_name` (as in `text=report_body`)", ()
+        "renamed columns of CSV, Parquet and JSON Lines, each `our_name=their_name` (as in "
+        "`text=report_body`; `text=report.body` for nested ones)",
+        (),
+    )
+    statuses: tuple[str, ...] = _key(
+        "the site's own status words, each `their_word=ours` (as in `dictated=preliminary`)", ()
+    )
+    issuers: tuple[str, ...] = _key(
+        "issuers of accession numbers and patient ids as the films spell them, each "
+        "`in_reports=in_films` (as in `RIS=HOSPITAL`; `RIS=` for none)",
+        (),
+    )
+    from_archive: bool = _key("`screen` also reads the DICOM SR reports of the archive", True)
+    hl7_accession: tuple[str, ...] = _key(
+        "HL7 fields that hold the accession number, the first that is filled counts",
+        ("OBR-3", "OBR-2", "OBR-18"),
+    )
+    fhir_accession_system: str = _key(
+        "system of FHIR identifiers that are accession numbers, beside those of type ACSN", ""
+    )
+    text_addendum: str = _key(
+        "end of a text file's name, before the suffix, that makes it an addendum (a regular "
+        "expression; what comes before it is the accession number)",
+        "[ _-](add|addendum)[ _-]?[0-9]*",
     )
     languages: tuple[str, ...] = _key(
         "languages reports are in, of `en`, `zh-Hant` (with English in it) and `es`",

@@ -35,7 +35,11 @@ ConfigOption = Annotated[
 ]
 ReportsOption = Annotated[
     Path | None,
-    typer.Option("--reports", help="Reports: a CSV file or a folder of them.", show_default=False),
+    typer.Option(
+        "--reports",
+        help="Reports: a file or a folder, in any format of docs/reports.md.",
+        show_default=False,
+    ),
 ]
 CheckpointOption = Annotated[
     str,

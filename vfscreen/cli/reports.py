@@ -35,7 +35,14 @@ class ExplanationFormat(StrEnum):
 
 
 def reports_import(
-    source: Annotated[Path, typer.Argument(help="A CSV file, or a folder of them.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A file, or a folder of any mix: CSV, TSV, Parquet, JSON Lines, HL7 v2, FHIR, "
+            "DICOM SR, text files named by accession number.",
+            show_default=False,
+        ),
+    ],
     results: ResultsOption,
     config: ConfigOption = None,
 ) -> None:
