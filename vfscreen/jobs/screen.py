@@ -14,7 +14,7 @@ from vfscreen.errors import ArchiveError, VfscreenError
 from vfscreen.jobs.explain import explain_listed
 from vfscreen.jobs.films import PlannedFilms, screen_films
 from vfscreen.jobs.flag import flag_studies, register
-from vfscreen.jobs.reports import read_reports_into
+from vfscreen.jobs.reports import read_archive_reports_into, read_reports_into
 from vfscreen.jobs.run import Run, end, open_run, verdict
 from vfscreen.jobs.scan import refuse_nesting, scan_archive
 from vfscreen.jobs.stopping import StopRequest
@@ -59,6 +59,7 @@ def run_screen(request: ScreenRequest, config: Config, stop: StopRequest) -> Scr
         register(run, info, config)
         read_reports_into(run, request.reports, config, stop)
         scanned = scan_archive(run, request.archive, config, stop)
+        read_archive_reports_into(run, request.archive, config, stop)
         films = plan(run, request.archive, scanned, info, config)
         gone = screen_or_gone(run, films, request.archive, info, config, stop)
         flag_studies(run, config)

@@ -52,6 +52,7 @@ QUERIES = (
     "to_explain",
     "study_film",
     "known_reports",
+    "archive_reports",
     "reports_to_label",
     "unmatched_by_reason",
     "operating_point",
