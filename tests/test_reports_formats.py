@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -112,6 +113,21 @@ def test_a_file_of_a_folder_that_cannot_be_read_is_one_bad_record(
     assert [first.file_number, second.file_number] == [1, 2]
     assert MARK not in first.message + second.message
     assert str(tmp_path) not in first.message + second.message
+
+
+def test_a_folder_without_anything_that_can_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.7")
+    with pytest.raises(ReportsError, match="None of its 1 files"):
+        _read(tmp_path)
+    (tmp_path / "export.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ReportsError, match="lacks the column `text`"):
+        _read(tmp_path)
+
+
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ReportsError, match="neither a file nor a folder"):
+        _read(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("name", ["reports.zip", "reports.xyz"])

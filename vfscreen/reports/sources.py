@@ -66,58 +66,75 @@ def read_reports(path: Path, config: ReportsConfig) -> Iterator[Item]:
     Raises
     ------
     ReportsError
-        The source is missing or empty, or, where it is a single file, cannot be read as what it
-        is.
+        The source is missing or empty, or holds nothing that can be read as what it is.
     ConfigError
         A key of [reports] cannot be.
     """
     if config.format != "auto" and config.format not in READERS:
         raise ConfigError(f"`reports.format` is `auto` or one of {', '.join(READERS)}.")
     their_names(config)  # a wrong name is said before anything is read
-    if not path.is_dir():
-        name = _format(path, config, f"The reports file {path}")
-        if name is None:
-            raise ReportsError(
-                f"The reports file {path} is in no format that is read, or packed: unpack it, or "
-                f"set reports.format to one of {', '.join(READERS)}."
-            )
-        yield from READERS[name](path, config, f"The reports file {path}")
+    if path.is_dir():
+        yield from _folder(path, config)
         return
-    number = 0
-    for number, file in enumerate(_files(path), start=1):
-        yield from _file_of_folder(file, number, config)
+    label = f"The reports file {path}"
+    if path.exists() and not path.is_file():
+        raise ReportsError(f"{label} is neither a file nor a folder.")
+    name = _format(path, config, label)
+    if name is None:
+        raise ReportsError(
+            f"{label} is in no format that is read, or packed: unpack it, or set reports.format "
+            f"to one of {', '.join(READERS)}."
+        )
+    yield from READERS[name](path, config, label)
+
+
+def _folder(folder: Path, config: ReportsConfig) -> Iterator[Item]:
+    """The records of a folder's files; one without any that can be read is the wrong folder."""
+    number = readable = 0
+    first: ReportsError | None = None
+    for number, file in enumerate(_files(folder), start=1):
+        # Names of files and folders may be accession numbers: their order gives the place.
+        label = f"Reports file {number}"
+        try:
+            if file is None:
+                raise ReportsError(f"{label} is a folder that cannot be listed.")
+            name = _format(file, config, label)
+            if name is None:
+                yield NotAReport()
+                continue
+            for item in READERS[name](file, config, label):
+                yield replace(item, file_number=number) if isinstance(item, BadRecord) else item
+            readable += 1
+        except ReportsError as error:
+            first = first or error
+            yield BadRecord("whole file", str(error), number)
     if number == 0:
-        raise ReportsError(f"The reports folder {path} holds no file.")
+        raise ReportsError(f"The reports folder {folder} holds no file.")
+    if readable == 0:
+        why = str(first) if first else f"None of its {number:,} files is in a format that is read."
+        raise ReportsError(f"The reports folder {folder} holds nothing that can be read. {why}")
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, *, top: bool = True) -> Iterator[Path | None]:
+    """Files in the order of their names; None for a folder below that cannot be listed."""
     try:
         with os.scandir(folder) as listing:
             entries = sorted(
                 (e for e in listing if not e.name.startswith(".")), key=lambda e: e.name
             )
     except OSError as error:
-        raise ReportsError(f"A reports folder cannot be listed: {error.strerror}.") from None
+        if top:
+            raise ReportsError(
+                f"The reports folder {folder} cannot be listed: {error.strerror}."
+            ) from None
+        yield None
+        return
     for entry in entries:
         if entry.is_file():
             yield Path(entry.path)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
-
-
-def _file_of_folder(file: Path, number: int, config: ReportsConfig) -> Iterator[Item]:
-    # Names of files and folders may be accession numbers: the place is given by their order.
-    label = f"Reports file {number}"
-    try:
-        name = _format(file, config, label)
-        if name is None:
-            yield NotAReport()
-            return
-        for item in READERS[name](file, config, label):
-            yield replace(item, file_number=number) if isinstance(item, BadRecord) else item
-    except ReportsError as error:
-        yield BadRecord("whole file", str(error), number)
+            yield from _files(Path(entry.path), top=False)
 
 
 def _format(path: Path, config: ReportsConfig, label: str) -> str | None:
