@@ -12,6 +12,8 @@ from vfscreen.reports.sites import NONE, Site
 _PAIR_REACH = 8
 # How far behind "another one" its site stands, in words.
 _PROFORM_REACH = 4
+# How far into its sentence it can stand and still be its subject ("The other one at L3 ...").
+_PROFORM_SUBJECT = 2
 _SAID_OF_HEIGHT = (
     (Role.LOSS, Role.DEFORMITY),
     (Role.NORMAL, Role.INTACT),
@@ -56,6 +58,8 @@ def candidates(
             stem = (item.start, item.end)
             found = Candidate(*stem, role, entry, stem, height=entry.value == "height")
         elif Role.PROFORM in item.roles and spoken_of and _stands_for(parsed, sentence, item):
+            if spoken_of.start < sentence.start < i - _PROFORM_SUBJECT:
+                continue  # "a T8 fracture. Two calculi, one at L3"
             entry = replace(spoken_of.entry, id=item.roles[Role.PROFORM].id, tie="phrase")
             stem = (item.start, item.end)
             found = Candidate(*stem, spoken_of.role, entry, stem)

@@ -70,7 +70,8 @@ def mentions_of(parsed: Parsed, parts: list[Sentence]) -> list[Mention]:
             mention = _mention(parsed, sentence, candidate, discourse, number)
             found.append(mention)
             if candidate.role in (Role.FRACTURE, Role.DEFORMITY):
-                last = candidate
+                present = mention.context.assertion in (Assertion.AFFIRMED, Assertion.UNCERTAIN)
+                last = candidate if present and mention.site.kind == "target" else None
             if mention.site.kind != "none" and mention.role is not Role.INTACT:
                 discourse.last, discourse.last_sentence = mention.site, number
             if len(found) >= _MOST_MENTIONS:
@@ -78,7 +79,7 @@ def mentions_of(parsed: Parsed, parts: list[Sentence]) -> list[Mention]:
         discourse.leave(parsed, sentence, number)
         quiet = 0 if len(found) > first else quiet + 1
         remarked = first if len(found) > first else remarked
-        spoken_of = last or (spoken_of if quiet < _REMARK_SENTENCES else None)
+        spoken_of = last
     return _corrected(parsed, parts, found)
 
 
@@ -195,13 +196,22 @@ def _own_site(parsed: Parsed, sentence: Sentence, found: Candidate) -> Site:
     )
     if found.inner.kind == "other" or (found.inner.kind == "target" and site.kind != "target"):
         site = found.inner
-    if site.rule == PAIR and not (found.height or _of_a_disc(parsed, sentence, found)):
+    of_disc = found.height or _disc_follows(parsed, sentence, found)
+    if site.rule == PAIR and not (of_disc or _of_a_disc(parsed, sentence, found)):
         # "Wedging at L1/2" is of both vertebrae, but a height there is the disc's.
         levels = nearest_site(parsed, sentence.start, sentence.end, *found.stem).levels
         return Site("target", "level", levels, bound=True)
     if found.height and site.rule == "" and _of_a_disc(parsed, sentence, found):
         return Site("other", "other.disc", bound=True)
     return site
+
+
+def _disc_follows(parsed: Parsed, sentence: Sentence, found: Candidate) -> bool:
+    """Whether a disc stands right behind: "L4/5 collapse of the disc space"."""
+    for item in parsed.at[found.end : min(sentence.end, found.end + 4)]:
+        if item is not None and Role.OTHER in item.roles:
+            return item.roles[Role.OTHER].value == "disc"
+    return False
 
 
 def _of_a_disc(parsed: Parsed, sentence: Sentence, found: Candidate) -> bool:
