@@ -46,17 +46,20 @@ _NOUN_PHRASE_ENDS = frozenset({Role.LINK, Role.BREAK, Role.STOP, Role.COPULA, Ro
 def severity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str | None:
     """Severity in words or a grade in the mention's own phrase, or from a percentage (Genant)."""
     at = parsed.at
+    best: str | None = None
     # From the mention's last word: "height is mildly reduced" has its severity inside.
     for i in range(end - 1, max(sentence.start, start - REACH_OF_ATTRIBUTES) - 1, -1):
         item = at[i]
         if item is None:
             continue
-        if Role.SEVERITY in item.roles:
-            return item.roles[Role.SEVERITY].value
+        if Role.SEVERITY in item.roles:  # "severe L1 and mild T12 wedging": the strongest
+            best = max(best or "mild", item.roles[Role.SEVERITY].value, key=SEVERITIES.index)
         if not _NOUN_PHRASE_ENDS.isdisjoint(item.roles):
             break
         if Role.CONJUNCTION in item.roles and not _joins(at, item, sentence.start):
             break
+    if best:
+        return best
     ceiling = min(sentence.end, end + REACH_OF_ATTRIBUTES)
     aside: list[str] = []
     for i in range(end, ceiling):
@@ -153,6 +156,8 @@ def _share(parsed: Parsed, i: int, low: int, high: int) -> float | None:
     elif not _LESS.isdisjoint(before) or "less" in before:
         share -= 1
     # "Reduced to 60 %", "60 % of its height remains": what is left, not what is lost.
+    if before == ["up", "to"]:
+        return share
     if (
         before[-1:] == ["to"]
         or not _KEEPS.isdisjoint(before)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from vfscreen.reports.lexicon import Entry, Role
 from vfscreen.reports.parsing import Item, Parsed, is_or, parts_clauses
-from vfscreen.reports.phrases import REACH
+from vfscreen.reports.phrases import REACH, excludes_level
 from vfscreen.reports.predicates import behind, versus
 
 # "not" alone reaches the verb phrase that it stands in, hardly further.
@@ -124,6 +124,9 @@ def _before(parsed: Parsed, low: int, start: int, *, specific: bool) -> tuple[Ro
             role = Role.SUBJECT if Role.SUBJECT in roles else Role.HYPOTHETICAL
             return role, roles[role]
         inside = inside and _PHRASE_ENDS.isdisjoint(roles)
+        if item.start > low and excludes_level(at, item):
+            i = item.start - 1  # "L1 but not L2 is fractured" denies one level, not the fracture
+            continue
         if verb is not None:
             reaching = _reaches_over(parsed, item, verb)
             if reaching is Role.NEGATION_BEFORE:

@@ -85,7 +85,9 @@ def referred_site(
     last = discourse.spoken_of(number)
     if last.kind == "none":
         return NONE
-    follows = found.height and last.kind == "target" and number - discourse.last_sentence <= 1
+    opens = found.start - sentence.start <= 2  # "T9 is collapsed. Fracture is likely."
+    recent = last.kind == "target" and number - discourse.last_sentence <= 1
+    follows = recent and (found.height or (opens and not _names_site(parsed, sentence)))
     if (
         follows
         or subject_points_back(parsed, sentence) is not None
@@ -93,6 +95,12 @@ def referred_site(
     ):
         return replace(last, bound=False)
     return NONE
+
+
+def _names_site(parsed: Parsed, sentence: Sentence) -> bool:
+    return any(
+        Role.TARGET in item.roles or Role.OTHER in item.roles for item in _items(parsed, sentence)
+    )
 
 
 def _pointed_at(

@@ -29,6 +29,20 @@ def is_site(item: Item | None) -> bool:
     return item is not None and (Role.TARGET in item.roles or Role.OTHER in item.roles)
 
 
+def excludes_level(at: list[Item | None], negation: Item) -> bool:
+    """Whether a "not" in a list takes one level out of it: "L1 but not L2", "T12, not L1"."""
+    entry = negation.roles.get(Role.NEGATION_BEFORE)
+    if entry is None or entry.value != "short" or negation.end >= len(at):
+        return False
+    joint, level = at[negation.start - 1], at[negation.end]
+    return (
+        level is not None
+        and bool(level.levels)
+        and joint is not None
+        and not {Role.CONJUNCTION, Role.STOP}.isdisjoint(joint.roles)
+    )
+
+
 def _is_adjective(item: Item | None) -> bool:
     return item is not None and not _ADJECTIVES.isdisjoint(item.roles)
 
@@ -49,6 +63,10 @@ def before_mention(parsed: Parsed, low: int, start: int, *, subject: bool) -> li
             i -= 1
             continue
         roles = item.roles
+        left = at[item.start - 1] if item.start > low else None
+        if left is not None and left.start > low and excludes_level(at, left):
+            i = left.start - 1  # "L1 but not L2"
+            continue
         if Role.TARGET in roles or Role.OTHER in roles:
             groups[-1].append(item)
             adjective = False

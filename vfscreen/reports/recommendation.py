@@ -44,7 +44,7 @@ def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) ->
                 action = imaging = negated = elsewhere = spine = False
             continue
         negated = negated or (Role.NEGATION_BEFORE in roles and not recommend)
-        recommend = recommend or (Role.RECOMMEND in roles and _stands_right(item, sentence))
+        recommend = recommend or (Role.RECOMMEND in roles and _stands_right(parsed, item, sentence))
         action = action or Role.ACTION in roles
         imaging = imaging or Role.IMAGING in roles
         spine = spine or Role.TARGET in roles
@@ -56,11 +56,15 @@ def _recommends_here(parsed: Parsed, sentence: Sentence, about_finding: bool) ->
     return action or (imaging and (spine or (about_finding and not elsewhere)))
 
 
-def _stands_right(item: Item, sentence: Sentence) -> bool:
+_OPENS_CLAUSE = frozenset({";", ",", "-", "–", "—"})
+
+
+def _stands_right(parsed: Parsed, item: Item, sentence: Sentence) -> bool:
     """Whether a word that has other meanings recommends where it stands."""
     value = item.roles[Role.RECOMMEND].value
     if value == "imperative":
-        return item.start - sentence.start <= 2
+        opens = item.start > 0 and parsed.words.words[item.start - 1] in _OPENS_CLAUSE
+        return opens or item.start - sentence.start <= 2
     if value == "heading":
         return False
     return value != "final" or item.end >= sentence.end - 1
