@@ -61,7 +61,7 @@ def candidates(
             if spoken_of.start < sentence.start < i - _PROFORM_SUBJECT:
                 continue  # "a T8 fracture. Two calculi, one at L3"
             entry = replace(spoken_of.entry, id=item.roles[Role.PROFORM].id, tie="phrase")
-            stem = (item.start, item.end)
+            stem = (item.end - 1, item.end)  # its first words can end a denial: "except at"
             found = Candidate(*stem, spoken_of.role, entry, stem)
         if found is not None:
             if found.role in (Role.FRACTURE, Role.DEFORMITY):
@@ -71,7 +71,7 @@ def candidates(
 
 def _stands_for(parsed: Parsed, sentence: Sentence, proform: Item) -> bool:
     """Whether "one" or "another" stands for a finding: it has a site of its own ("one at L3")."""
-    linked = False
+    linked = proform.roles[Role.PROFORM].value == "exception"
     for i in range(proform.end, min(sentence.end, proform.end + _PROFORM_REACH)):
         item = parsed.at[i]
         if item is None:
