@@ -57,6 +57,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "reviews": {"reviewer": "nurse", "decision": "confirm", "reviewed_at": WHEN},
     "heatmaps": {"model_sha256": "model", "rendered_at": WHEN},
+    "audits": {
+        "audit_id": "audit-1", "reading_number": 1, "inclusion_probability": 0.5, "threshold": 0.5,
+        "checkpoint_sha256": "checkpoint", "seed": 1, "drawn_at": WHEN,
+    },
+    "audit_readings": {"imported_at": WHEN},
     "settings": {
         "capacity": 40, "lookback_before_days": 1826, "lookback_after_days": 365, "set_at": WHEN,
     },

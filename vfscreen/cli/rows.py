@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vfscreen.errors import UsageError
+from vfscreen.results.spreadsheet import as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# A spreadsheet runs a cell that begins with one of these; a quote before it makes it text.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 LONGEST_WORD = 24
 """Longer words (UIDs, hashes) are broken where a terminal is too narrow for them."""
@@ -100,8 +98,8 @@ def _cell(value: Any) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
+    if isinstance(value, str):
+        return as_text(value)
     if isinstance(value, list | dict):
         return json.dumps(value, default=_json, ensure_ascii=False)
     return _json(value) if isinstance(value, date | datetime) else value

@@ -234,6 +234,52 @@ SETTINGS = _schema(
     required=("finding", "capacity", "lookback_before_days", "lookback_after_days", "set_at"),
 )
 
+AUDITS = _schema(
+    # A study drawn for an audit, as it stood then: the estimate goes by these rows alone, whatever
+    # reports arrive or models are used later.
+    ("audit_id", pa.string()),
+    ("finding", pa.string()),
+    ("study_instance_uid", pa.string()),
+    ("accession_number", pa.string()),
+    ("study_date", pa.date32()),
+    ("films", pa.int64()),
+    ("reading_number", pa.int64()),  # its place in the reading list, which is in random order
+    # The stratum: at or above the threshold or below it, and the report status.
+    ("above", pa.bool_()),
+    ("report_status", pa.string()),
+    ("stratum_studies", pa.int64()),
+    ("stratum_sampled", pa.int64()),
+    ("inclusion_probability", pa.float64()),
+    ("probability", pa.float64()),
+    ("threshold", pa.float64()),
+    ("model_sha256", pa.string()),
+    ("checkpoint_sha256", pa.string()),
+    # How it was drawn: the same seed draws the same studies from the same strata.
+    ("allocation", pa.string()),
+    ("seed", pa.int64()),
+    ("since", pa.date32()),
+    ("until", pa.date32()),
+    ("drawn_at", _TIME),
+    required=(
+        "audit_id", "finding", "study_instance_uid", "reading_number", "above", "report_status",
+        "stratum_studies", "stratum_sampled", "inclusion_probability", "threshold", "seed",
+        "drawn_at",
+    ),
+)  # fmt: skip
+
+AUDIT_READINGS = _schema(
+    # What a reader saw on a drawn study; a reader's latest row counts, the others are kept.
+    ("audit_id", pa.string()),
+    ("study_instance_uid", pa.string()),
+    ("reader", pa.string()),
+    ("reading", pa.string()),  # `yes`, `no` or `unclear`
+    ("levels", pa.list_(pa.string())),
+    ("grade", pa.int32()),  # the highest, after Genant: 1 to 3
+    ("note", pa.string()),
+    ("imported_at", _TIME),
+    required=("audit_id", "study_instance_uid", "reader", "reading", "imported_at"),
+)
+
 FOLDERS: dict[str, pa.Schema] = {
     "manifest": MANIFEST,
     "predictions": PREDICTIONS,
@@ -245,5 +291,7 @@ FOLDERS: dict[str, pa.Schema] = {
     "reviews": REVIEWS,
     "heatmaps": HEATMAPS,
     "settings": SETTINGS,
+    "audits": AUDITS,
+    "audit_readings": AUDIT_READINGS,
 }
 """Folder of the results folder -> schema of its parts."""

@@ -43,6 +43,10 @@ VIEWS = (
     "flags_current",
     "flagged",
     "screening_funnel",
+    # What people saw on a drawn sample.
+    "audit_readings_current",
+    "audited_studies",
+    "audit_progress",
 )
 """Every view of the catalogue, in build order: a view reads only views above it."""
 
@@ -68,6 +72,10 @@ QUERIES = (
     "reporting_by_group",
     "rcr_audit",
     "turnaround",
+    "audit_population",
+    "audit_strata",
+    "audit_draw",
+    "audit_counts",
 )
 """Questions with parameters, asked by the jobs."""
 
