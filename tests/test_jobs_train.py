@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vfscreen.errors import UsageError
+from vfscreen.jobs.estimate import checkpoint_accuracy
 from vfscreen.jobs.phantom_cache import CachePlan, PhantomCache, _render_rows, rendering, wait_for
 from vfscreen.jobs.train import NAME, train_demonstration
 from vfscreen.model.checkpoint import read_info
@@ -74,6 +75,9 @@ def test_training_further_writes_a_checkpoint_that_says_what_it_is(tmp_path: Pat
     assert info.path.stat().st_size <= 12_000_000
     assert info.provenance["phantom"]["training"] == 6
     assert str(tmp_path) not in str(info.provenance)
+    points = checkpoint_accuracy(info, "vertebral_fracture")
+    assert [p.operating_point for p in points][:1] == ["default"]
+    assert 0 <= points[0].sensitivity.low <= points[0].sensitivity.high <= 1
     assert set(info.operating_points["vertebral_fracture"]) >= {
         "default",
         "high_sensitivity",

@@ -200,7 +200,13 @@ class _Keeper:
             preprocessing=Preprocessing(),
             calibration={FINDING: calibration},
             operating_points={FINDING: points},
-            provenance=self._provenance | {"validation_figures": _known(figures)},
+            provenance=self._provenance
+            | {
+                "validation_figures": _known(figures),
+                "operating_point_counts": {
+                    FINDING: {name: _counts(plain.logits, cut) for name, cut in cuts.items()}
+                },
+            },
             model_card=_card(),
         )
 
@@ -277,6 +283,17 @@ def _spare_cores() -> int:
     import os
 
     return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def _counts(logits: NDArray[np.float64], cut: float) -> dict[str, int]:
+    """On how many films, as rendered, an operating point is right: `vfscreen estimate` reads it."""
+    positives, negatives = logits[:, 0], logits[:, 1:]
+    return {
+        "true_positives": int((positives >= cut).sum()),
+        "positives": positives.size,
+        "true_negatives": int((negatives < cut).sum()),
+        "negatives": negatives.size,
+    }
 
 
 def _known(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
