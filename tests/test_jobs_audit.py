@@ -136,7 +136,7 @@ def test_an_audit_weighs_each_stratum_by_its_size(results, tmp_path):
     out, back = tmp_path / "list.csv", tmp_path / "back.csv"
     draw(results, out)
     write(back, filled(out), delimiter=";")
-    done = import_readings(results, Config(), back, "")
+    done = import_readings(results, back, "")
     assert (done.imported, done.changed, done.already_there, done.left_empty) == (12, 0, 0, 0)
     found = {m.measure: m for m in estimate_audit(results, None).measures}
     # 6 of 12 films that were read show a fracture, but 6 of 40 in the archive.
@@ -159,7 +159,7 @@ def test_what_is_open_is_counted_and_bounds_the_estimate(results, tmp_path):
     below = [row for row in rows if int(row["study_instance_uid"].rpartition("S")[2]) >= 8]
     below[0]["vertebral_fracture"], below[1]["vertebral_fracture"] = "", "Unclear"
     write(back, rows)
-    assert import_readings(results, Config(), back, "").left_empty == 1
+    assert import_readings(results, back, "").left_empty == 1
     estimated = estimate_audit(results, None)
     assert [estimated.progress[k] for k in ("clear", "unclear", "unread")] == [10, 1, 1]
     prevalence = estimated.measures[0]
@@ -173,13 +173,13 @@ def test_a_list_may_come_twice_and_a_reader_may_change_his_mind(results, tmp_pat
     draw(results, out)
     rows = filled(out, reader="Dr A")
     write(back, rows)
-    import_readings(results, Config(), back, "")
-    again = import_readings(results, Config(), back, "")
+    import_readings(results, back, "")
+    again = import_readings(results, back, "")
     assert (again.imported, again.changed, again.already_there) == (0, 0, 12)
     rows[0]["vertebral_fracture"] = "unclear"
     rows[0]["reader"] = "DR a"
     write(back, rows)
-    changed = import_readings(results, Config(), back, "")
+    changed = import_readings(results, back, "")
     assert (changed.imported, changed.changed, changed.already_there) == (0, 1, 11)
     assert estimate_audit(results, None).progress["unclear"] == 1
 
@@ -190,11 +190,11 @@ def test_two_readers_who_differ_are_both_kept_until_a_consensus(results, tmp_pat
     rows = filled(out)
     other = dict(rows[0], reader="b", vertebral_fracture="unclear")
     write(back, [*rows, other])
-    import_readings(results, Config(), back, "")
+    import_readings(results, back, "")
     progress = estimate_audit(results, None).progress
     assert [progress[k] for k in ("read_twice", "disagreeing", "unclear")] == [1, 1, 1]
     write(back, [dict(rows[0], reader="Consensus")])
-    import_readings(results, Config(), back, "")
+    import_readings(results, back, "")
     progress = estimate_audit(results, None).progress
     assert [progress[k] for k in ("read_twice", "disagreeing", "unclear")] == [1, 1, 0]
 
@@ -223,7 +223,7 @@ def test_a_line_that_is_not_understood_keeps_the_whole_file_out(results, tmp_pat
     with pytest.raises(
         InputError, match=f"1 line is not understood.*\n  line 6 .*{says}"
     ) as refused:
-        import_readings(results, Config(), back, "")
+        import_readings(results, back, "")
     assert MARK not in str(refused.value)
     with pytest.raises(UsageError, match="Nothing of"):
         estimate_audit(results, None)
@@ -235,9 +235,9 @@ def test_a_reader_who_says_two_things_in_one_file_is_asked(results, tmp_path):
     rows = filled(out)
     write(back, [*rows, rows[0], dict(rows[1], vertebral_fracture="unclear")])
     with pytest.raises(InputError, match="line 15 says otherwise than line 3 by the same reader"):
-        import_readings(results, Config(), back, "")
+        import_readings(results, back, "")
     write(back, [*rows, rows[0]])
-    assert import_readings(results, Config(), back, "").imported == 12
+    assert import_readings(results, back, "").imported == 12
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_another_file_is_no_reading_list(results, tmp_path, content, says):
     draw(results, tmp_path / "list.csv")
     (tmp_path / "back.csv").write_bytes(content)
     with pytest.raises(InputError, match=says):
-        import_readings(results, Config(), tmp_path / "back.csv", "")
+        import_readings(results, tmp_path / "back.csv", "")
 
 
 def test_levels_and_grade_are_kept_as_vertebrae_are_called(results, tmp_path):
@@ -263,10 +263,23 @@ def test_levels_and_grade_are_kept_as_vertebrae_are_called(results, tmp_path):
     out, back = tmp_path / "list.csv", tmp_path / "back.csv"
     draw(results, out)
     write(back, filled(out, vertebral_fracture="Y", levels="d12; Th11 L1", grade="2.0"))
-    import_readings(results, Config(), back, "")
+    import_readings(results, back, "")
     with connect(existing_results(results)) as catalogue:
         rows = fetch(catalogue, "select distinct levels, grade from audit_readings_current")
     assert rows.to_pylist() == [{"levels": ["T12", "T11", "L1"], "grade": 2}]
+
+
+def test_a_results_folder_of_an_earlier_version_is_completed_with_its_own_modes(results, tmp_path):
+    for name in ("audits", "audit_readings"):
+        for part_file in (results / name).iterdir():
+            part_file.unlink()
+        (results / name).rmdir()
+    results.chmod(0o750)
+    with pytest.raises(UsageError, match="No audit"):
+        estimate_audit(results, None)
+    draw(results, tmp_path / "list.csv")
+    modes = {stat.S_IMODE((results / name).stat().st_mode) for name in (".", "audits")}
+    assert modes == {0o750}
 
 
 def test_an_audit_that_is_not_there_is_said_with_those_that_are(results, tmp_path):

@@ -68,6 +68,11 @@ def marked(phantom, tmp_path_factory):
         vfscreen("reports", "import", source / "reports.csv", "-r", "results", cwd=folder),
         vfscreen("status", "-r", "results", cwd=folder),
         vfscreen("doctor", "-r", "results", cwd=folder, check=False),
+        vfscreen("audit", "draw", "--films", 20, "--out", "l.csv", "-r", "results", cwd=folder),
+        vfscreen("audit", "import", "l.csv", "-r", "results", cwd=folder),
+        vfscreen(
+            "audit", "import", source / "reports.csv", "-r", "results", cwd=folder, check=False
+        ),
         vfscreen("review", f"{MARK}3", "reject", "-r", "results", cwd=folder, check=False),
     ]
     return folder, answers

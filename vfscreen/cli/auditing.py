@@ -80,12 +80,11 @@ def audit_import(
     reader: Annotated[
         str, typer.Option(help="Who read the lines that name no reader.", show_default=False)
     ] = "",
-    config: ConfigOption = None,
 ) -> None:
     """Take readings back; a file that was imported before may come again."""
     from vfscreen.jobs.audit import import_readings
 
-    done = import_readings(results, load_config(config), source, reader)
+    done = import_readings(results, source, reader)
     typer.echo(
         f"Readings: {done.imported:,} imported, {done.changed:,} changed, "
         f"{done.already_there:,} already there; {done.left_empty:,} lines left empty."

@@ -21,7 +21,7 @@ from vfscreen.results.audits import (
     said,
 )
 from vfscreen.results.catalogue import connect, publish
-from vfscreen.results.folder import Results, existing_results, open_results
+from vfscreen.results.folder import Results, add_missing_folders, existing_results
 from vfscreen.results.reading_list import (
     Reading,
     Refused,
@@ -85,7 +85,7 @@ def draw_audit(results_path: Path, config: Config, request: Draw, out: Path) -> 
     StorageError
         The sample cannot be kept; then there is no list either.
     """
-    results = _writable(results_path, config)
+    results = _writable(results_path)
     now, seed = datetime.now(UTC), request.seed
     plan = Plan(
         audit_id=f"audit-{now:%Y%m%d}-{secrets.token_hex(3)}",
@@ -117,10 +117,10 @@ def draw_audit(results_path: Path, config: Config, request: Draw, out: Path) -> 
     return Drawn(plan.audit_id, plan.seed, plan.threshold, drawn, undated)
 
 
-def _writable(results_path: Path, config: Config) -> Results:
+def _writable(results_path: Path) -> Results:
     """The results folder, with the folders that this version adds to it, all published."""
-    existing_results(results_path)
-    results = open_results(results_path, config.run.group)
+    results = existing_results(results_path)
+    add_missing_folders(results)
     publish(results)
     return results
 
@@ -168,7 +168,7 @@ class Imported:
     left_empty: int
 
 
-def import_readings(results_path: Path, config: Config, source: Path, reader: str) -> Imported:
+def import_readings(results_path: Path, source: Path, reader: str) -> Imported:
     """`vfscreen audit import`: take readings back, all of a file or none of it.
 
     A reading that is there already is left alone; one that its reader has changed counts from now
@@ -179,7 +179,7 @@ def import_readings(results_path: Path, config: Config, source: Path, reader: st
     InputError
         A line cannot be taken; the message names the lines and repeats nothing of them.
     """
-    results = _writable(results_path, config)
+    results = _writable(results_path)
     with connect(results) as catalogue:
         audits = fetch(catalogue, "select audit_id, finding from audit_progress").to_pylist()
         if not audits:

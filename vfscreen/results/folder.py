@@ -126,6 +126,26 @@ def existing_results(path: Path) -> Results:
     )
 
 
+def add_missing_folders(results: Results) -> None:
+    """Make what this version adds to a results folder that an earlier one made.
+
+    Raises
+    ------
+    StorageError
+        This user may not write there.
+    """
+    try:
+        for name in (*FOLDERS, *_EXTRA_FOLDERS):
+            folder = results.path / name
+            if not folder.is_dir():
+                folder.mkdir(mode=results.folder_mode, exist_ok=True)
+                results.own(folder)
+    except OSError as error:
+        raise StorageError(
+            f"The results folder {results.path} cannot be written: {error.strerror}."
+        ) from None
+
+
 @contextmanager
 def lock(results: Results) -> Iterator[None]:
     """Hold the results folder for one run.
