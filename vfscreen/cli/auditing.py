@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vfscreen.cli.listing import Format
-from vfscreen.cli.options import ConfigOption, ResultsOption, load_config
+from vfscreen.cli.options import ConfigOption, Format, ResultsOption, load_config
 
 if TYPE_CHECKING:
     from vfscreen.jobs.audit import AuditEstimate, Drawn, Measure
