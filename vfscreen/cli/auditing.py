@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from vfscreen.jobs.estimate import Expected, Setting
 
 
+_TITLES = {
+    "prevalence": "prevalence of fractures",
+    "reporting_rate": "fractures that the report names",
+    "unreported": "studies with an unreported one",
+    "unreported_below": "  below the operating point",
+    "sensitivity": "sensitivity",
+    "sensitivity_reported": "  reported fractures",
+    "sensitivity_unreported": "  unreported fractures",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "ppv_unreported_list": "  the unreported list",
+    "npv": "NPV",
+}
+
+
 class Allocation(StrEnum):
     """How `--films` are shared out among the strata."""
 
@@ -263,13 +278,13 @@ def _print_estimate(estimated: "AuditEstimate", format: str) -> None:
         ],
     )  # fmt: skip
     missing = progress["unclear"] + progress["unread"]
-    columns = ["of the archive", "share or number of", "estimate", "95 % interval"]
+    columns = ["of the archive", "estimate", "95 % interval"]
     bounds = ["worst case for what is open"] if missing else []
     print_table(
         columns + bounds,
         [
             [
-                m.measure.replace("_", " "), m.what, _shown(m, m.value), _between(m, m.low, m.high),
+                _title(m.measure), _shown(m, m.value), _between(m, m.low, m.high),
                 *([_between(m, m.lowest, m.highest)] if missing else []),
             ]
             for m in estimated.measures
@@ -288,6 +303,10 @@ def _print_estimate(estimated: "AuditEstimate", format: str) -> None:
         )
     if progress["demonstration"]:
         typer.echo(DEMONSTRATION)
+
+
+def _title(measure: str) -> str:
+    return _TITLES.get(measure) or "  status " + measure.removeprefix("report_").replace("_", " ")
 
 
 def _shown(measure: "Measure", value: float) -> str:

@@ -235,11 +235,10 @@ def _refusal(refused: list[Refused]) -> str:
 class Measure:
     """A figure of the archive with its 95 % interval and bounds; see model.survey.Estimated.
 
-    `of` says which studies a share is of; None: the measure is a number of studies.
+    A share in 0..1, or a number of studies.
     """
 
     measure: str
-    what: str
     value: float
     standard_error: float
     low: float
@@ -300,14 +299,14 @@ def estimate_audit(results_path: Path, audit_id: str | None) -> AuditEstimate:
     sample = Sample(*(np.array([s[name] for s in strata], np.int64) for name in names))
     estimator = Estimator(sample)
     measures = [
-        Measure(name, what, **asdict(estimator.estimate(figure)), is_share=figure.among is not None)
-        for name, what, figure in _figures(strata)
+        Measure(name, **asdict(estimator.estimate(figure)), is_share=figure.among is not None)
+        for name, figure in _figures(strata).items()
     ]
     return AuditEstimate(progress, strata, measures)
 
 
-def _figures(strata: list[dict[str, Any]]) -> "list[tuple[str, str, Figure]]":
-    """Name, meaning and definition of what is estimated, over these strata."""
+def _figures(strata: list[dict[str, Any]]) -> "dict[str, Figure]":
+    """What is estimated, over these strata; docs/audit.md says what each is."""
     import numpy as np
 
     from vfscreen.model.survey import Figure
@@ -317,54 +316,23 @@ def _figures(strata: list[dict[str, Any]]) -> "list[tuple[str, str, Figure]]":
     everything = np.ones(len(strata), bool)
     with_report = status != "no_report"
     reported, unreported = status == "reported", np.isin(status, NOT_REPORTED)
-    by_status = [
-        (
-            f"report_{name}",
-            f"fractures with a report whose status is {name.replace('_', ' ')}",
-            Figure(True, status == name, with_report),
-        )
+    listed = above & unreported
+    by_status = {
+        f"report_{name}": Figure(True, status == name, with_report)
         for name in NOT_REPORTED
         if (status == name).any()
-    ]
-    return [
-        ("prevalence", "studies that show a fracture", Figure(True, everything, everything, True)),
-        (
-            "reporting_rate",
-            "fractures with a report that names them",
-            Figure(True, reported, with_report),
-        ),
-        *by_status,
-        (
-            "unreported",
-            "studies with a fracture that their report does not name",
-            Figure(True, unreported, None),
-        ),
-        (
-            "unreported_below",
-            "of these, below the operating point: no list will show them",
-            Figure(True, unreported & ~above, None),
-        ),
-        ("sensitivity", "fractures at or above the point", Figure(True, above, everything)),
-        (
-            "sensitivity_reported",
-            "the same, of fractures that reports name",
-            Figure(True, above & reported, reported),
-        ),
-        (
-            "sensitivity_unreported",
-            "the same, of fractures that reports do not name",
-            Figure(True, above & unreported, unreported),
-        ),
-        (
-            "specificity",
-            "studies without a fracture below the point",
-            Figure(False, ~above, everything),
-        ),
-        ("ppv", "studies at or above the point that show one", Figure(True, above, above, True)),
-        (
-            "ppv_unreported_list",
-            "the same, of those whose report names none",
-            Figure(True, above & unreported, above & unreported, True),
-        ),
-        ("npv", "studies below the point that show none", Figure(False, ~above, ~above, True)),
-    ]
+    }
+    return {
+        "prevalence": Figure(True, everything, everything, True),
+        "reporting_rate": Figure(True, reported, with_report),
+        **by_status,
+        "unreported": Figure(True, unreported, None),
+        "unreported_below": Figure(True, unreported & ~above, None),
+        "sensitivity": Figure(True, above, everything),
+        "sensitivity_reported": Figure(True, above & reported, reported),
+        "sensitivity_unreported": Figure(True, listed, unreported),
+        "specificity": Figure(False, ~above, everything),
+        "ppv": Figure(True, above, above, True),
+        "ppv_unreported_list": Figure(True, listed, listed, True),
+        "npv": Figure(False, ~above, ~above, True),
+    }
