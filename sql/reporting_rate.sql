@@ -5,7 +5,7 @@
 -- subtler than those they name, and the model finds subtle ones less often: the true rate is lower
 -- than this one. False positives, which no report can name, push it the other way. An audit that
 -- reads a sample of every stratum is the only honest figure.
--- Reference: Chen et al. (2021), PLoS ONE 16(1):e0245992: 234 of 438 (53 %) were reported.
+-- Reference: Chen et al. (2021), PLoS ONE 16(1):e0245992: 204 of 438 (47 %) were reported.
 with likely as (
     select
         study_findings.report_status,
