@@ -16,7 +16,8 @@ _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 _HYPHENS = frozenset("-\u2010\u2011\uff0d")
 # Regions, nouns and counting words have at most so many words.
 _LONGEST = 3
-_MOST = 12
+# How many vertebrae each region has.
+_MOST = {"C": 7, "T": 12, "L": 6}
 
 
 def levels_at(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str, ...], int] | None:
@@ -48,7 +49,7 @@ def _phrase(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str, ...], 
     letter = _letter(words, i, spelling)
     if letter is not None:
         region, number, end = letter
-        numbers, end = _more(words, end, [number], spelling, spelling.letter_joints)
+        numbers, end = _more(words, end, [number], spelling, spelling.letter_joints, _MOST[region])
         return _canonical(region, numbers, end)
     if words.words[i] in spelling.begins:
         return _numbers_first(words, i, spelling) or _region_first(words, i, spelling)
@@ -82,7 +83,9 @@ def _numbers_first(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str,
     first = _number(words, i, spelling, bare=False)
     if first is None:
         return None
-    numbers, end = _more(words, first[1], [first[0]], spelling, spelling.joints)
+    numbers, end = _more(
+        words, first[1], [first[0]], spelling, spelling.joints, max(_MOST.values())
+    )
     end = _skip(words, end, spelling.nouns)
     region = _longest(words, end, spelling.regions)
     return _canonical(region[0], numbers, region[1]) if region else None
@@ -91,24 +94,29 @@ def _numbers_first(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str,
 def _region_first(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str, ...], int] | None:
     """A region, then its numbers: "腰椎第四、五節", "vértebra dorsal 12"."""
     region = _longest(words, i, spelling.leading)
-    if region is None or region[1] >= len(words.words):
+    if region is None:
         return None
-    first = _number(words, region[1], spelling, bare=True)
+    start, tokens = region[1], words.words
+    if tokens[start : start + 1] == [":"] and not spelling.marks.isdisjoint(
+        tokens[start + 1 : start + 2]
+    ):
+        start += 1  # "腰椎：第三、四節"
+    first = _number(words, start, spelling, bare=True) if start < len(tokens) else None
     if first is None:
         return None
-    numbers, end = _more(words, first[1], [first[0]], spelling, spelling.joints)
+    numbers, end = _more(words, first[1], [first[0]], spelling, spelling.joints, _MOST[region[0]])
     end = _skip(words, end, spelling.counters)
-    if end < len(words.words) and words.words[end] in spelling.not_before:
+    if end < len(tokens) and tokens[end] in spelling.units:
         return None
     return _canonical(region[0], numbers, end)
 
 
 def _more(
-    words: Words, end: int, numbers: list[int], spelling: Spelling, joints: Set[str]
+    words: Words, end: int, numbers: list[int], spelling: Spelling, joints: Set[str], most: int
 ) -> tuple[list[int], int]:
     """The numbers with which a list or a range goes on; each is greater than the one before."""
     tokens = words.words
-    while end < len(tokens) and len(numbers) < _MOST:
+    while end < len(tokens) and len(numbers) < most:
         joint = _skip(words, end, spelling.counters)  # "第十一節及第十二節"
         if joint >= len(tokens):
             break
@@ -118,9 +126,9 @@ def _more(
             break
         at = joint if hyphen else joint + 1
         following = _number(words, at, spelling, bare=True) if at < len(tokens) else None
-        if following is None or not numbers[-1] < following[0] <= _MOST:
+        if following is None or not numbers[-1] < following[0] <= most:
             break
-        if following[1] < len(tokens) and tokens[following[1]] in spelling.not_before:
+        if following[1] < len(tokens) and tokens[following[1]] in spelling.units:
             break
         counts = tokens[joint] in spelling.letter_joints and _counts(tokens, following[1], spelling)
         if counts and joints is spelling.letter_joints:

@@ -76,5 +76,6 @@ def _headed(parsed: Parsed, sentence: Sentence) -> bool:
     return (
         item is not None
         and Role.RECOMMEND in item.roles
-        and item.roles[Role.RECOMMEND].value == "heading"
+        and (item.roles[Role.RECOMMEND].value == "heading" or Role.SECTION in item.roles)
+        and parsed.words.words[sentence.start - 1] == ":"
     )

@@ -34,7 +34,9 @@ class Spelling:
     list_before : frozenset of str
         Words that may stand behind a number in a list under one letter; empty for all.
     not_before, not_after : frozenset of str
-        Words beside a number that make it something else.
+        Words beside a letter and its number that make them something else.
+    units : frozenset of str
+        Words behind a bare number that make it count or measure something else.
     begins, initials : frozenset of str
         First words of a level in words; first letters of one in letters.
     """
@@ -55,6 +57,7 @@ class Spelling:
     ranges: frozenset[str]
     not_before: frozenset[str]
     not_after: frozenset[str]
+    units: frozenset[str]
     begins: frozenset[str]
     initials: frozenset[str]
 
@@ -62,7 +65,7 @@ class Spelling:
 _TABLES = ("letters", "regions", "leading", "ordinals", "numerals")
 _LISTS = (
     "marks", "suffixes", "nouns", "counters", "joints", "letter_joints", "list_before", "ranges",
-    "not_before", "not_after",
+    "not_before", "not_after", "units",
 )  # fmt: skip
 
 
@@ -118,6 +121,7 @@ def spelling_of(levels: dict[str, Any], fold: dict[int, str], label: str) -> Spe
         ranges=words("ranges"),
         not_before=words("not_before"),
         not_after=words("not_after"),
+        units=words("units"),
         begins=frozenset({*marks, *(k[0] for k in (*ordinals, *leading))}),
         initials=frozenset(letter[0] for letter in letters),
     )
