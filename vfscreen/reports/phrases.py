@@ -77,7 +77,7 @@ def before_mention(parsed: Parsed, low: int, start: int, *, subject: bool) -> li
                 adjective = False
                 if not _both_levels(before, groups[-1][-1]):
                     groups.append([])
-            elif not _is_adjective(before):
+            elif parts_clauses(item) or not _is_adjective(before):
                 break
         elif (
             Role.COPULA in roles
