@@ -8,6 +8,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import typer
@@ -74,11 +75,11 @@ def _marked(text: str, marks: "tuple[Mark, ...]", *, colours: bool) -> Iterator[
         kinds[mark.start : mark.end] = [mark.kind] * (mark.end - mark.start)
     for start, end in _lines(text, width):
         upper, lower = "", ""
-        for k in range(start, end):
-            letter, colour = _SHOWN[kinds[k] or ""] if kinds[k] else (" ", "")
-            shown = _CONTROL.sub(_PLACEHOLDER, text[k])
+        for kind, run in groupby(range(start, end), key=kinds.__getitem__):
+            letter, colour = _SHOWN[kind] if kind else (" ", "")
+            shown = _CONTROL.sub(_PLACEHOLDER, "".join(text[k] for k in run))
             upper += typer.style(shown, fg=colour) if colours and colour else shown
-            lower += letter * _cells(shown)
+            lower += letter * sum(map(_cells, shown))
         yield upper
         if lower.strip():
             yield lower
