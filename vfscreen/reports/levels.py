@@ -16,6 +16,8 @@ _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 _HYPHENS = frozenset("-\u2010\u2011\uff0d")
 # Regions, nouns and counting words have at most so many words.
 _LONGEST = 3
+# How far back a region counts for numbers without one, in words.
+_BACK = 40
 # How many vertebrae each region has.
 _MOST = {"C": 7, "T": 12, "L": 6}
 
@@ -86,9 +88,25 @@ def _numbers_first(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str,
     numbers, end = _more(
         words, first[1], [first[0]], spelling, spelling.joints, max(_MOST.values())
     )
-    end = _skip(words, end, spelling.nouns)
-    region = _longest(words, end, spelling.regions)
-    return _canonical(region[0], numbers, region[1]) if region else None
+    region = _longest(words, _skip(words, end, spelling.nouns), spelling.regions)
+    if region is not None:
+        return _canonical(region[0], numbers, region[1])
+    counted = _skip(words, end, spelling.counters)
+    if counted == end or words.words[i] not in spelling.marks:
+        return None
+    named = _region_named(words, i, spelling)
+    return _canonical(named, numbers, counted) if named else None
+
+
+def _region_named(words: Words, i: int, spelling: Spelling) -> str:
+    """The region that the sentence named last: "腰椎第一節正常，第二節骨折"."""
+    for k in range(i - 1, max(-1, i - 1 - _BACK), -1):
+        if words.ends_sentence[k]:
+            break
+        region = _longest(words, k, spelling.leading)
+        if region is not None:
+            return region[0]
+    return ""
 
 
 def _region_first(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str, ...], int] | None:
