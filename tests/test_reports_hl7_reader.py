@@ -332,6 +332,14 @@ def test_bad_messages_have_their_place_and_the_rest_goes_on(tmp_path: Path) -> N
     assert not any("SECRET" in b.message for b in bad)
 
 
+@pytest.mark.parametrize(
+    "header", ["MSH", "MSH|^^^^|", "MSH|^~", "MSH ^~ &", "MSH|^~\\&|||||||ADT"]
+)
+def test_a_header_without_its_delimiters_or_kind(tmp_path: Path, header: str) -> None:
+    first, second = _read(tmp_path, f"{header}\rPID|1\r{oru(PID, obr('A1'), obx('ok'))}")
+    assert isinstance(first, BadRecord | NotAReport) and isinstance(second, ReportRecord)
+
+
 def test_a_message_that_is_too_long_is_not_held_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,7 +102,7 @@ def delimiters(header: str, default_codec: str) -> Delimiters:
     named += "^~\\&"[len(named) :]
     component, repetition, escape, subcomponent = list(named[:4])
     all_five = {field, component, repetition, escape, subcomponent}
-    if len(all_five) != 5 or any(c.isalnum() or c.isspace() for c in all_five):
+    if len(all_five) != 5 or any(not c or c.isalnum() or c.isspace() for c in all_five):
         raise RecordProblemError("MSH-1 and MSH-2 do not name five delimiters")
     given = fields[17].partition(repetition)[0] if len(fields) > 17 else ""
     codec = default_codec
