@@ -160,6 +160,9 @@ ROWS = {
             'P' || lpad(patient_of(s)::varchar, 9, '0') as patient_id,
             day_of(s)::timestamp + to_hours(8 + mix(s, 31) % 12) as report_datetime,
             case suffix when '' then 'final' else 'addendum' end as result_status,
+            ['consultant', 'registrar'][1 + mix(s, 34) % 2] as author_role,
+            -- One in 200 is about the next study too.
+            case when mix(s, 35) % 200 = 0 then [accession(s + 1)] end as also_accession_numbers,
             'ABDOMEN, AP SUPINE. Clinical information: ' || md5('a' || s) || '. Findings: normal '
             || 'bowel gas pattern, no free air. Degenerative changes of the lumbar spine. '
             || md5('b' || s) || ' Impression: no acute abnormality. ' || md5('c' || s) as text,

@@ -2,10 +2,10 @@
 -- month, site, radiographer room and report author's role.
 -- Grain: one row a `grouped_by` (`month`, `institution_name`, `station_name`, `author_role`) and
 -- `value`; NULL: not stated. Parameters: $finding, $threshold (what counts as likely).
--- Films: found, of which eligible, of which screened; studies: screened, of which likely, and these
--- by report status; flagged (on a list now) and reviewed. The room is that of the study's eligible
--- films (of several, the first by name); the role that of its last report which states one, so it
--- has no films.
+-- Likely studies by report status, and the rate among those that have a report; films found, of
+-- which eligible, of which screened; studies screened, flagged (on a list now) and reviewed. The
+-- room is that of the study's eligible films (of several, the first by name); the role that of its
+-- last report which states one, so it has no films.
 -- Caveat: the rate is biased as that of reporting_rate.sql is: too high, since reports and model
 -- both miss the subtle fractures, and too low by the model's false positives. Small groups scatter:
 -- a room with ten likely studies says nothing. Groups differ in their patients as much as in their
@@ -104,18 +104,18 @@ study_groups as (
 select
     coalesce(study_groups.grouped_by, film_groups.grouped_by) as grouped_by,
     coalesce(study_groups.value, film_groups.value) as value,
-    film_groups.films_found,
-    film_groups.films_eligible,
-    coalesce(study_groups.films_screened, 0) as films_screened,
-    coalesce(study_groups.studies_screened, 0) as studies_screened,
     coalesce(study_groups.likely_studies, 0) as likely_studies,
-    coalesce(study_groups.no_report, 0) as no_report,
+    study_groups.reporting_rate,
     coalesce(study_groups.reported, 0) as reported,
     coalesce(study_groups.uncertain, 0) as uncertain,
     coalesce(study_groups.ambiguous, 0) as ambiguous,
     coalesce(study_groups.denied, 0) as denied,
     coalesce(study_groups.not_mentioned, 0) as not_mentioned,
-    study_groups.reporting_rate,
+    coalesce(study_groups.no_report, 0) as no_report,
+    film_groups.films_found,
+    film_groups.films_eligible,
+    coalesce(study_groups.films_screened, 0) as films_screened,
+    coalesce(study_groups.studies_screened, 0) as studies_screened,
     coalesce(study_groups.studies_flagged, 0) as studies_flagged,
     coalesce(study_groups.studies_reviewed, 0) as studies_reviewed
 from study_groups

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from vfscreen import config
 from vfscreen.results.schemas import FOLDERS
-from vfscreen.results.sql import VIEWS, query
+from vfscreen.results.sql import MEASURES, VIEWS, query
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,18 +89,26 @@ def results() -> str:
     """docs/results.md: the views with their meaning, and the columns of the parts."""
     lines = [_RESULTS + "## Views", ""]
     for name in VIEWS:
-        about = [
-            line.removeprefix("--").strip()
-            for line in query(name).splitlines()
-            if line.startswith("--")
-        ]
-        lines += [f"**`{name}`** {' '.join(about)}", ""]
+        lines += [f"**`{name}`** {_about(name)}", ""]
+    lines += [
+        "## Measures",
+        "",
+        "`vfscreen measures NAME` answers these, and two of the views above.",
+        "",
+    ]
+    lines += [f"**`{name}`** {_about(name)}" + "\n" for name in MEASURES if name not in VIEWS]
     lines += ["## Columns of the parts", ""]
     for folder, schema in FOLDERS.items():
         lines += [f"### {folder}", "", "| column | type | always there |", "|---|---|---|"]
         lines += [f"| `{f.name}` | {_type(f)} | {'no' if f.nullable else 'yes'} |" for f in schema]
         lines.append("")
     return "\n".join(lines)
+
+
+def _about(name: str) -> str:
+    """All that the comments of `sql/<name>.sql` say."""
+    said = (line for line in query(name).splitlines() if line.startswith("--"))
+    return " ".join(line.removeprefix("--").strip() for line in said)
 
 
 def _type(field: "pa.Field") -> str:

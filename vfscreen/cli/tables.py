@@ -113,7 +113,7 @@ def print_unmatched_counts(ledger: "Ledger") -> None:
     if ledger.unmatched_reports:
         why = ", ".join(f"{n:,} {_words(r)}" for r, n in _by_count(ledger.unmatched_reports))
         typer.echo(
-            f"Reports that belong to no study of the archive: {why}. "
+            f"Reports that belong to no study known so far: {why}. "
             "`vfscreen reports unmatched` says more."
         )
 
