@@ -84,7 +84,7 @@ also_accessions as (
     from several
 ),
 
-sought as materialized (
+named_accessions as (
     select
         keys.report_id,
         keys.accession_number,
@@ -94,19 +94,22 @@ sought as materialized (
     where keys.accession_number is not null
     union all
     select
-        also_accessions.report_id,
-        also_accessions.accession_number,
-        also_accessions.issuer
+        report_id,
+        accession_number,
+        issuer
     from also_accessions
+    where
+        accession_number <> ''
+        and (accession_number is distinct from first_accession_number)
+),
+
+sought as materialized (
+    select named_accessions.*
+    from named_accessions
     anti join several_by_uid
         on
-            also_accessions.report_id = several_by_uid.report_id
-            and also_accessions.accession_number = several_by_uid.accession_number
-    where
-        also_accessions.accession_number <> ''
-        and (
-            also_accessions.accession_number is distinct from also_accessions.first_accession_number
-        )
+            named_accessions.report_id = several_by_uid.report_id
+            and named_accessions.accession_number = several_by_uid.accession_number
 ),
 
 by_issuer as (

@@ -185,7 +185,10 @@ def test_nothing_that_moved_before_the_day_is_shown(site: Path) -> None:
     table = run("flagged", "--changed-since", "2020-01-01")
     assert "on no report" in table
     assert "new film" in table
-    refused = CliRunner().invoke(app, ["flagged", "--changed-since", "2020-01-01", "--top", "3"])
+    assert "moves not shown: 1." in run("flagged", "--changed-since", "2020-01-01", "--top", "1")
+    refused = CliRunner().invoke(
+        app, ["flagged", "--changed-since", "2020-01-01", "--status", "denied"]
+    )
     assert refused.exit_code != 0
 
 

@@ -470,9 +470,10 @@ def test_a_report_over_several_studies_belongs_to_each_of_them() -> None:
             R1     |       | A1        | RIS    | A2,A1,A9,              |
             R2     | S1    | A1        | RIS    | A1                     | S2,S1,S9
             R3     | S2    |           |        | A3                     | S3
+            R4     | S9    | A3        | RIS    |                        | S3
         """,
     )
-    # S4 shares its order with S3, which R3 names by its UID.
+    # S4 shares its order with S3, which R3 and R4 name by its UID.
     expect(
         asked, "study_reports",
         """
@@ -483,6 +484,7 @@ def test_a_report_over_several_studies_belongs_to_each_of_them() -> None:
             R2     | S2    | study_instance_uid
             R3     | S2    | study_instance_uid
             R3     | S3    | study_instance_uid
+            R4     | S3    | study_instance_uid
         """,
     )  # fmt: skip
     expect(asked, "unmatched_reports", "report")

@@ -44,7 +44,9 @@ def flagged(
     results: ResultsOption,
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="Patients shown; unset: list.capacity.", show_default=False),
+        typer.Option(
+            min=1, help="Rows shown; unset: list.capacity, or all moves.", show_default=False
+        ),
     ] = None,
     since: Annotated[
         datetime | None,
@@ -71,13 +73,16 @@ def flagged(
     config: ConfigOption = None,
 ) -> None:
     """The ranked list: patients whose fracture probably went unreported, one row a patient."""
-    from vfscreen.cli.tables import print_list, print_moves
+    from vfscreen.cli.answers import print_moves
+    from vfscreen.cli.tables import print_list
     from vfscreen.jobs.listing import flagged_list, list_moves
 
     if changed_since is not None:
-        if top is not None or since is not None or status:
-            raise UsageError("--changed-since shows all moves: leave out --top, --since, --status.")
-        print_moves(list_moves(results, changed_since), format.value)
+        if since is not None or status:
+            raise UsageError(
+                "--changed-since shows moves of all studies: leave out --since, --status."
+            )
+        print_moves(list_moves(results, changed_since), format.value, top)
         return
 
     capacity = top if top is not None else load_config(config).list.capacity
@@ -155,7 +160,7 @@ def measures(
     config: ConfigOption = None,
 ) -> None:
     """What a service asks about itself: reporting rate, audit standards, turn-around, funnel."""
-    from vfscreen.cli.tables import print_measure, print_measures
+    from vfscreen.cli.answers import print_measure, print_measures
 
     if name is None:
         print_measures(format.value)

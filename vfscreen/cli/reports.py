@@ -60,7 +60,7 @@ def reports_unmatched(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
 ) -> None:
     """Reports that belong to no study of the archive, by reason; with identifiers, one by one."""
-    from vfscreen.cli.tables import print_unmatched
+    from vfscreen.cli.answers import print_unmatched
     from vfscreen.jobs.matching import unmatched_reports
 
     rows = unmatched_reports(results, show_identifiers=show_identifiers)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vfscreen.jobs.doctor import Check
     from vfscreen.jobs.evaluate import Area, Evaluation, Rate
     from vfscreen.jobs.listing import StatusOfResults
-    from vfscreen.jobs.measures import Measure
     from vfscreen.model.checkpoint import CheckpointInfo
     from vfscreen.phantom.archive import PhantomSummary
     from vfscreen.results.ledger import Ledger
@@ -30,8 +29,8 @@ DEMONSTRATION = "Made with the phantom demonstration model: it knows nothing abo
 def print_scan(ledger: "Ledger") -> None:
     """Counts by reason."""
     rows: list[list[Any]] = [["eligible", ledger.not_reached]]
-    rows += [[f"excluded: {_words(k)}", n] for k, n in _by_count(ledger.excluded)]
-    rows += [[f"failed: {_words(k)}", n] for k, n in _by_count(ledger.failed)]
+    rows += [[f"excluded: {words(k)}", n] for k, n in _by_count(ledger.excluded)]
+    rows += [[f"failed: {words(k)}", n] for k, n in _by_count(ledger.failed)]
     rows.append(["found", ledger.found])
     print_table(["instances", "count"], rows)
 
@@ -43,8 +42,8 @@ def print_screen(ledger: "Ledger") -> None:
         ["already done", ledger.already_done],
         ["not reached", ledger.not_reached],
     ]
-    rows += [[f"excluded: {_words(k)}", n] for k, n in _by_count(ledger.excluded)]
-    rows += [[f"failed: {_words(k)}", n] for k, n in _by_count(ledger.failed)]
+    rows += [[f"excluded: {words(k)}", n] for k, n in _by_count(ledger.excluded)]
+    rows += [[f"failed: {words(k)}", n] for k, n in _by_count(ledger.failed)]
     rows.append(["found", ledger.found])
     print_table(["instances", "count"], rows)
     print_stages(ledger)
@@ -94,7 +93,7 @@ def print_flag(ledger: "Ledger") -> None:
         print_reports(ledger)
     else:
         print_unmatched_counts(ledger)
-    moved = ", ".join(f"{n:,} {_words(state)}" for state, n in ledger.flags.items())
+    moved = ", ".join(f"{n:,} {words(state)}" for state, n in ledger.flags.items())
     typer.echo(f"Studies that moved on the list: {moved or 'none'}.")
     if ledger.heatmaps_rendered:
         typer.echo(f"Heatmaps rendered: {ledger.heatmaps_rendered:,}.")
@@ -103,7 +102,7 @@ def print_flag(ledger: "Ledger") -> None:
 
 def print_reports(ledger: "Ledger") -> None:
     """What was imported."""
-    counts = ", ".join(f"{n:,} {_words(state)}" for state, n in ledger.reports.items() if n)
+    counts = ", ".join(f"{n:,} {words(state)}" for state, n in ledger.reports.items() if n)
     typer.echo(f"Reports: {counts or 'nothing new'}.")
     print_unmatched_counts(ledger)
 
@@ -111,7 +110,7 @@ def print_reports(ledger: "Ledger") -> None:
 def print_unmatched_counts(ledger: "Ledger") -> None:
     """How many reports belong to no study, by reason; nothing where all do."""
     if ledger.unmatched_reports:
-        why = ", ".join(f"{n:,} {_words(r)}" for r, n in _by_count(ledger.unmatched_reports))
+        why = ", ".join(f"{n:,} {words(r)}" for r, n in _by_count(ledger.unmatched_reports))
         typer.echo(
             f"Reports that belong to no study known so far: {why}. "
             "`vfscreen reports unmatched` says more."
@@ -142,62 +141,12 @@ def print_list(table: "pa.Table", format: str) -> None:
         shown = table.select(list(_LIST_COLUMNS))
         rows = [list(row.values()) for row in shown.to_pylist()]
         for row in rows:
-            row[7] = _words(row[7])
+            row[7] = words(row[7])
         print_table(list(_LIST_COLUMNS.values()), rows)
         typer.echo("known: a fracture of the patient is on record elsewhere.")
         if any(table["demonstration"].to_pylist()):
             typer.echo(DEMONSTRATION)
     typer.echo(NOTICE)
-
-
-_MOVE_COLUMNS = {
-    "changed_at": "when (UTC)",
-    "change": "list",
-    "reason": "why",
-    "patient_id": "patient",
-    "study_date": "study date",
-    "accession_number": "accession",
-    "probability": "prob.",
-    "report_status": "report says",
-}
-
-
-def print_moves(table: "pa.Table", format: str) -> None:
-    """What moved on or off the list; the table shows what a nurse asks about it."""
-    if format != "table":
-        print_rows(table, format)
-        return
-    if table.num_rows == 0:
-        typer.echo("Nothing has moved on or off the list since then.")
-        return
-    rows = [list(row.values()) for row in table.select(list(_MOVE_COLUMNS)).to_pylist()]
-    moves = table.select(["from_list", "to_list"]).to_pylist()
-    for row, move in zip(rows, moves, strict=True):
-        row[1] = f"{row[1]} {_words(move['to_list'] or move['from_list'])}"
-        row[7] = _words(row[7])
-    print_table(list(_MOVE_COLUMNS.values()), rows)
-    typer.echo(
-        "on, off, moved: onto the list named, off it, or to it from the other; the lists whole, "
-        f"not cut at the capacity.\n{NOTICE}"
-    )
-
-
-def print_unmatched(table: "pa.Table", format: str, *, listed: bool) -> None:
-    """Reports that belong to no study, counted or one by one."""
-    if format != "table":
-        print_rows(table, format)
-        return
-    if table.num_rows == 0:
-        typer.echo("No report is without a study of the archive.")
-        return
-    rows = table.to_pylist()
-    for row in rows:
-        row["reason"] = _words(row["reason"])
-    print_table(table.column_names, [list(row.values()) for row in rows])
-    typer.echo(
-        "They count for no study; those that name a patient count for what is known of them."
-        + ("" if listed else " --show-identifiers lists each.")
-    )
 
 
 def print_status(status: "StatusOfResults") -> None:
@@ -240,38 +189,6 @@ def print_status(status: "StatusOfResults") -> None:
         print_rows(status.failures, "table")
     if status.failed_files is not None:
         print_rows(status.failed_files, "table")
-
-
-def print_measures(format: str) -> None:
-    """The measures by name, each with what it says."""
-    import pyarrow as pa
-
-    from vfscreen.results.sql import MEASURES, about
-
-    says = [about(name).first_sentence for name in MEASURES]
-    if format != "table":
-        print_rows(pa.table({"measure": list(MEASURES), "says": says}), format)
-        return
-    print_table(
-        ["measure", "what it says"], [list(row) for row in zip(MEASURES, says, strict=True)]
-    )
-
-
-def print_measure(measure: "Measure", format: str) -> None:
-    """One measure; beneath the table, what to beware of."""
-    print_rows(measure.rows, format)
-    if format != "table":
-        return
-    if measure.rows.num_rows == 0:
-        typer.echo("There is nothing to count yet.")
-    if measure.threshold is not None:
-        typer.echo(f"Likely: a calibrated probability of {measure.threshold:.3f} or more.")
-    typer.echo(f"Rows: {measure.about.grain}")
-    if measure.about.caveat:
-        typer.echo(f"Caveat: {measure.about.caveat}")
-    if measure.about.reference:
-        typer.echo(f"Reference: {measure.about.reference}")
-    typer.echo(NOTICE)
 
 
 def _rate(films: int, seconds: float) -> float | None:
@@ -337,9 +254,9 @@ def print_phantom(summary: "PhantomSummary") -> None:
     rows: list[list[Any]] = []
     for name, value in asdict(summary).items():
         if isinstance(value, dict):
-            rows += [[f"{_words(name)}: {_words(key)}", count] for key, count in value.items()]
+            rows += [[f"{words(name)}: {words(key)}", count] for key, count in value.items()]
         else:
-            rows.append([_words(name), value])
+            rows.append([words(name), value])
     print_table(["phantom archive", "count"], rows)
 
 
@@ -390,5 +307,5 @@ def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: -item[1])
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
     return str(name).replace("_", " ")
