@@ -9,12 +9,8 @@ import json
 import os
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import version_of
@@ -60,32 +56,12 @@ def load(name: str) -> Callable[[dict[str, Any]], Answer]:
 
 
 def vfscreen_answer(item: dict[str, Any]) -> Answer:
-    """What vfscreen says of an item; nothing where it has no lexicon of the finding."""
+    """What vfscreen says of an item, by the shipped lexicons of its finding."""
     from vfscreen.reports.labelling import label
+    from vfscreen.reports.lexicon import load as load_lexicon
 
-    lexicon = lexicon_of(item["finding"])
-    if lexicon is None:
-        return {
-            "report_status": "not_mentioned", "history": False, "levels": (), "severity": None,
-            "acuity": "unspecified", "recommendation": False, "evidence": (),
-        }  # fmt: skip
+    lexicon = load_lexicon(finding=item["finding"])
     return asdict(label(item["text"], lexicon, item.get("kind")))
-
-
-@cache
-def lexicon_of(finding: str) -> Any:
-    """The shipped lexicon of a finding: the default one, else the file whose head names it."""
-    from vfscreen.reports import lexicon
-
-    default = lexicon.load()
-    if default.finding == finding:
-        return default
-    for file in resources.files(lexicon).iterdir():
-        if file.name.endswith(".toml"):
-            head = tomllib.loads(file.read_text(encoding="utf-8"))["lexicon"]
-            if head["finding"] == finding:
-                return lexicon.load(Path(str(file)))
-    return None
 
 
 def measure(name: str, request: dict[str, Any]) -> dict[str, Any]:
