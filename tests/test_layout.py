@@ -53,3 +53,22 @@ def test_the_front_door_is_light():
     code = f"import sys, vfscreen.cli.main;print([m for m in {heavy!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_every_rule_that_labels_is_in_the_lexicons_hash():
+    """A changed rule labels anew: what `labelling` imports of its room must be known."""
+    from vfscreen.reports.lexicon import _RULES
+
+    room = PACKAGE / "reports"
+    seen, waiting = set(), ["labelling"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or not (room / f"{name}.py").exists():
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse((room / f"{name}.py").read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                "vfscreen.reports."
+            ):
+                waiting.append(node.module.split(".")[2])
+    assert seen == set(_RULES)

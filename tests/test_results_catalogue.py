@@ -148,6 +148,21 @@ def test_a_moved_folder_is_noticed_and_its_catalogue_rebuilt(
         assert plain_client.execute("select count(*) from predictions").fetchone() == (4,)
 
 
+def test_a_catalogue_of_other_views_is_not_asked(results: Results) -> None:
+    """After an update the new version's questions are answered before its first run."""
+    write_part(results, "predictions", predictions(0))
+    publish(results)
+    results.catalogue.chmod(0o600)
+    with duckdb.connect(str(results.catalogue)) as old:
+        old.execute("drop view flagged")
+        old.execute(
+            "create or replace view catalogue as "
+            f"select '{results.path}' as results_path, 'others' as views_sha256"
+        )
+    with connect(results) as catalogue:
+        assert fetch(catalogue, "select count(*) as n from flagged")["n"].to_pylist() == [0]
+
+
 def test_a_copy_is_read_from_its_own_parts_and_leaves_the_original_alone(
     results: Results, tmp_path: Path
 ) -> None:

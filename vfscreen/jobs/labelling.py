@@ -12,7 +12,7 @@ from vfscreen.jobs.progress import progress
 from vfscreen.jobs.run import Run
 from vfscreen.results.catalogue import connect
 from vfscreen.results.parts import write_part
-from vfscreen.results.sql import ask, fetch
+from vfscreen.results.sql import fetch, query
 
 if TYPE_CHECKING:
     from vfscreen.reports.lexicon import Lexicon
@@ -67,31 +67,34 @@ def _label_with(run: Run, lexicon: "Lexicon", stop: Callable[[], bool]) -> None:
     from vfscreen.reports.labelling import label
     from vfscreen.results.schemas import REPORT_LABELS
 
-    with connect(run.results) as catalogue:
-        waiting = ask(catalogue, "reports_to_label", lexicon_sha256=lexicon.sha256)
     about = f"labelling reports for {lexicon.finding}"
-    with progress(about, unit="reports", total=waiting.num_rows) as show:
-        for batch in waiting.to_batches(max_chunksize=CHUNK_REPORTS):
-            now = datetime.now(UTC)
-            rows = []
-            for report in batch.to_pylist():
-                found = label(report["text"], lexicon, report["result_status"])
-                rows.append(
-                    asdict(found)
-                    | {k: report[k] for k in _CARRIED}
-                    | {
-                        "lexicon_sha256": lexicon.sha256,
-                        "run_id": run.run_id,
-                        "labelled_at": now,
-                    }
+    bound = {"lexicon_sha256": lexicon.sha256}
+    with connect(run.results) as catalogue:
+        text = query("reports_to_label")
+        count = fetch(catalogue, f"select count(*) as n from ({text})", bound)["n"][0].as_py()  # noqa: S608
+        waiting = catalogue.sql(text, params=bound).to_arrow_reader(CHUNK_REPORTS)
+        with progress(about, unit="reports", total=count) as show:
+            for batch in waiting:
+                now = datetime.now(UTC)
+                rows = []
+                for report in batch.to_pylist():
+                    found = label(report["text"], lexicon, report["result_status"])
+                    rows.append(
+                        asdict(found)
+                        | {k: report[k] for k in _CARRIED}
+                        | {
+                            "lexicon_sha256": lexicon.sha256,
+                            "run_id": run.run_id,
+                            "labelled_at": now,
+                        }
+                    )
+                    show()
+                write_part(
+                    run.results, "report_labels", pa.Table.from_pylist(rows, schema=REPORT_LABELS)
                 )
-                show()
-            write_part(
-                run.results, "report_labels", pa.Table.from_pylist(rows, schema=REPORT_LABELS)
-            )
-            run.ledger.add("reports", "labelled", len(rows))
-            if stop():
-                return
+                run.ledger.add("reports", "labelled", len(rows))
+                if stop():
+                    return
 
 
 _CARRIED = ("report_id", "content_sha256", "accession_number", "study_instance_uid")

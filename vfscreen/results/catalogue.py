@@ -4,6 +4,7 @@ It is the only switch between what was and what is: built in a place of its own,
 the last one. A reader keeps the file it opened; nothing ever holds it open for writing.
 """
 
+import hashlib
 import os
 import tempfile
 import time
@@ -80,8 +81,9 @@ def publish(results: Results) -> None:
 def connect(results: Results, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
     """Open the catalogue for questions; several processes may, at any time.
 
-    Where the catalogue cannot be used (the folder was moved or copied, or the file is missing,
-    damaged or held by someone's client), the same views are made in memory from the parts.
+    Where the catalogue cannot be used (the folder was moved or copied, another version made it, or
+    the file is missing, damaged or held by someone's client), the same views are made in memory
+    from the parts.
 
     Parameters
     ----------
@@ -199,6 +201,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, results: Results) -> None:
     connection.execute(
         f"create view catalogue as select {_literal(str(results.path))} as results_path, "
         f"{_literal(vfscreen.__version__)} as vfscreen_version, "
+        f"{_literal(_views_sha256())} as views_sha256, "
         f"timestamp '{published_at}' as published_at"
     )
     connection.execute("commit")
@@ -222,14 +225,22 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+@cache
+def _views_sha256() -> str:
+    """Of all views: a catalogue of another version of them is not asked."""
+    return hashlib.sha256("".join(query(name) for name in VIEWS).encode()).hexdigest()
+
+
 def _attach(connection: duckdb.DuckDBPyConnection, results: Results) -> bool:
-    """Attach the catalogue if it is there, readable, and made for this place."""
+    """Attach the catalogue if it is there, readable, and made for this place by these views."""
     if not results.catalogue.exists():
         return False
     try:
         connection.execute(f"attach {_literal(str(results.catalogue))} as {_NAME} (read_only)")
-        row = connection.execute("select results_path from vfscreen.catalogue").fetchone()
-        if row is not None and row[0] == str(results.path):
+        row = connection.execute(
+            "select results_path, views_sha256 from vfscreen.catalogue"
+        ).fetchone()
+        if row == (str(results.path), _views_sha256()):
             connection.execute(f"use {_NAME}")
             return True
         connection.execute(f"detach {_NAME}")

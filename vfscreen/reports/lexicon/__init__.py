@@ -208,9 +208,9 @@ _RULES = (
 def _rules_sha256() -> bytes:
     """Of the modules that read with a lexicon: changed rules label anew, as changed words do."""
     room = resources.files("vfscreen.reports")
-    return hashlib.sha256(
-        b"".join(room.joinpath(f"{name}.py").read_bytes() for name in _RULES)
-    ).digest()
+    here = [f for f in room.joinpath("lexicon").iterdir() if f.name.endswith(".py")]
+    files = [*(room.joinpath(f"{name}.py") for name in _RULES), *sorted(here, key=lambda f: f.name)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 
 def _triggers(terms: list[tuple[str, ...]]) -> frozenset[str]:
