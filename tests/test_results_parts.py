@@ -153,7 +153,7 @@ def small_disk(tmp_path: Path) -> Path:
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)],
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)],
         capture_output=True, check=False,
     ) if os.geteuid() == 0 else None  # fmt: skip
     if mounted is None or mounted.returncode:
