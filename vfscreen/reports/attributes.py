@@ -12,6 +12,7 @@ def acuity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str |
     """The word of time that is nearest to this mention and not nearer to another."""
     at = parsed.at
     best: tuple[int, str] | None = None
+    aside: list[str] = []
     before = range(start - 1, max(sentence.start, start - REACH_OF_ATTRIBUTES) - 1, -1)
     behind = range(end, min(sentence.end, end + 2 * REACH_OF_ATTRIBUTES))
     for walk in (before, behind):
@@ -20,23 +21,56 @@ def acuity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str |
             if item is None:
                 continue
             stop = Role.STOP in item.roles and Role.ACUITY not in item.roles
-            if stop and parsed.words.words[i] not in ("which", "that"):
+            if stop and not _goes_on(parsed.words.words, i, sentence.end):
                 break
-            if Role.ACUITY in item.roles and not _qualifies_another(at, item.end, sentence.end):
+            if Role.ACUITY in item.roles and not _qualifies_another(
+                at, item.end, start if i < start else sentence.end
+            ):
                 value = item.roles[Role.ACUITY].value
+                if i > start and parsed.words.words[item.start - 1] == "(":
+                    aside.append(value)  # "at L1 (old) and L3 (new)"
+                    continue
+                if aside:
+                    break
                 distance = abs(i - start)
                 if best is None or distance < best[0]:
                     best = (distance, value)
                 break
             if Role.FRACTURE in item.roles or (Role.NEGATION_BEFORE in item.roles and i > start):
                 break
-    return best[1] if best else None
+    said = {*aside, best[1] if best else ""}
+    return next((value for value in ("acute", "old", "unspecified") if value in said), None)
+
+
+_PRONOUNS = frozenset({"this", "it", "these", "they", "which"})
+
+
+def _goes_on(tokens: list[str], i: int, high: int) -> bool:
+    """Whether a clause about the mention begins here: "which is old", "; this is old"."""
+    return tokens[i] in ("which", "that") or (
+        tokens[i] == ";" and i + 1 < high and tokens[i + 1] in _PRONOUNS
+    )
 
 
 def _qualifies_another(at: list[Item | None], i: int, high: int) -> bool:
-    """Whether a word of time stands before another finding: "with an acute kyphosis"."""
-    following = at[i] if i < high else None
-    return following is not None and Role.CLOSE in following.roles
+    """Whether a word of time belongs to another finding: "an acute kyphosis", "old lung disease".
+
+    `high` is where its phrase ends at the latest.
+    """
+    for k in range(i, min(i + _ADJECTIVE_WORDS, high)):
+        item = at[k]
+        if item is None:
+            continue
+        if Role.CLOSE in item.roles:
+            return True
+        if _DESCRIBES.isdisjoint(item.roles):
+            return False
+    return False
+
+
+# How many words stand between a word of time and the finding that it belongs to.
+_ADJECTIVE_WORDS = 4
+_DESCRIBES = frozenset({Role.ACUITY, Role.SEVERITY, Role.CAUSE, Role.OTHER})
 
 
 SEVERITIES = ("mild", "moderate", "severe")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from vfscreen.reports.lexicon import MENTION_ROLES, Entry, Role
 from vfscreen.reports.parsing import Item, Parsed
 from vfscreen.reports.sections import Sentence
-from vfscreen.reports.sites import NONE, Site
+from vfscreen.reports.sites import NONE, Site, is_vertebra
 
 # How far a height and what is said of it stand apart, in words.
 _PAIR_REACH = 8
@@ -132,10 +132,16 @@ def _of_height(parsed: Parsed, height: Item, said: Item, role: Role) -> Candidat
 
 
 def _inside(parsed: Parsed, start: int, end: int) -> Site:
-    """A site between "loss" and "height"."""
+    """A site between "loss" and "height"; the levels before a disc are the disc's own."""
+    found = NONE
     for item in parsed.at[start:end]:
-        if item is not None and Role.OTHER in item.roles:
-            return Site("other", item.roles[Role.OTHER].id, bound=True)
-        if item is not None and Role.TARGET in item.roles:
-            return Site("target", item.roles[Role.TARGET].id, item.levels, bound=True)
-    return NONE
+        if item is None:
+            continue
+        roles = item.roles
+        if found.levels and (is_vertebra(item) or Role.CONJUNCTION in roles):
+            break
+        if Role.OTHER in roles and (found.kind == "none" or roles[Role.OTHER].value == "disc"):
+            return Site("other", roles[Role.OTHER].id, bound=True)
+        if Role.TARGET in roles and found.kind == "none":
+            found = Site("target", roles[Role.TARGET].id, item.levels, bound=True)
+    return found

@@ -198,6 +198,8 @@ def _presupposes(parsed: Parsed, determiner: Item, low: int) -> bool:
     left = parsed.at[determiner.start - 1]
     if left is None:
         return False
+    if parsed.words.words[determiner.start - 1] in _COMPLEMENT:
+        return Role.NEGATION_BEFORE in left.roles  # "no evidence that the L1 fracture has healed"
     if Role.CONJUNCTION in left.roles:
         return not is_or(left)
     if Role.BREAK in left.roles:

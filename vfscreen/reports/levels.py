@@ -31,9 +31,9 @@ def levels_at(words: Words, i: int, spelling: Spelling) -> tuple[tuple[str, ...]
     tokens = words.words
     if end < len(tokens):
         pair = tokens[end] == "/"
-        step = int(pair or tokens[end] in spelling.ranges)
-        if (step or _hyphen(words, end)) and end + step < len(tokens):
-            second = _phrase(words, end + step, spelling)
+        at = end + 1 if pair else _skip(words, end, spelling.ranges)
+        if (at > end or _hyphen(words, end)) and at < len(tokens):
+            second = _phrase(words, at, spelling)
             if second is not None:
                 between = () if pair else _between(levels[-1], second[0][0])
                 return (*levels, *between, *second[0]), second[1]
@@ -139,10 +139,11 @@ def _more(
         if joint >= len(tokens):
             break
         hyphen = _hyphen(words, joint)
-        ranged = hyphen or tokens[joint] in spelling.ranges
+        last = _skip(words, joint, spelling.ranges)
+        ranged = hyphen or last > joint
         if not (ranged or tokens[joint] == "/" or tokens[joint] in joints):
             break
-        at = joint if hyphen else joint + 1
+        at = joint if hyphen else last if ranged else joint + 1
         following = _number(words, at, spelling, bare=True) if at < len(tokens) else None
         if following is None or not numbers[-1] < following[0] <= most:
             break

@@ -1,5 +1,6 @@
 """Mentions: each place where a report speaks of the finding, with its site, context, attributes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vfscreen.reports.attributes import REACH_OF_ATTRIBUTES, acuity_of, severity_of
@@ -13,7 +14,7 @@ from vfscreen.reports.discourse import (
     renamed_levels,
 )
 from vfscreen.reports.lexicon import Role
-from vfscreen.reports.parsing import Parsed
+from vfscreen.reports.parsing import Item, Parsed
 from vfscreen.reports.sections import COUNTING, Sentence
 from vfscreen.reports.sites import PAIR, Site, is_vertebra, nearest_site, site_of
 
@@ -203,7 +204,37 @@ def _own_site(parsed: Parsed, sentence: Sentence, found: Candidate) -> Site:
         return Site("target", "level", levels, bound=True)
     if found.height and site.rule == "" and _of_a_disc(parsed, sentence, found):
         return Site("other", "other.disc", bound=True)
+    if site.kind == "other" and found.role is Role.FRACTURE:
+        return _extended_to(parsed, sentence, found) or site
     return site
+
+
+def _extended_to(parsed: Parsed, sentence: Sentence, found: Candidate) -> Site | None:
+    """The body that a fracture of another part goes on into: "extending into the body of C2"."""
+    extends = False
+    rule = ""
+    levels: list[str] = []
+    for item in _behind(parsed, sentence, found):
+        roles = item.roles
+        if Role.STOP in roles or Role.NEGATION_BEFORE in roles:
+            break
+        if Role.LINK in roles and roles[Role.LINK].value == "extends":
+            extends = True
+        elif Role.TARGET in roles:
+            rule = rule or (roles[Role.TARGET].id if extends and is_vertebra(item) else "")
+            levels += item.levels
+        elif Role.OTHER in roles and extends:
+            break
+    return Site("target", rule, tuple(dict.fromkeys(levels)), bound=True) if rule else None
+
+
+def _behind(parsed: Parsed, sentence: Sentence, found: Candidate) -> Iterator[Item]:
+    """The terms right behind a mention."""
+    high = min(sentence.end, found.end + 2 * REACH_OF_ATTRIBUTES)
+    for i in range(found.end, high):
+        item = parsed.at[i]
+        if item is not None and item.start == i:
+            yield item
 
 
 def _disc_follows(parsed: Parsed, sentence: Sentence, found: Candidate) -> bool:

@@ -166,13 +166,13 @@ def behind_mention(parsed: Parsed, high: int, end: int) -> list[list[Item]]:
                 following = at[item.end] if item.end < ceiling else None
                 if following is not None and following.levels:
                     linked = True
-                elif not _is_adjective(following):
+                elif not _is_adjective(following) or _head_following(parsed, item.end, ceiling):
                     # "Collapse or destructive change of the vertebral bodies": one site for both.
                     if _head_following(parsed, item.end, ceiling) is None:
                         break
                     shared = True
         elif Role.LINK in roles:
-            if gone_on and groups[-1]:
+            if groups[-1] and (gone_on or roles[Role.LINK].value == "extends"):
                 break
             aside = _aside(parsed, i, ceiling) if groups[-1] else 0
             if aside:
@@ -222,9 +222,9 @@ _BONES = frozenset({"bone", "part"})
 
 def _head_following(parsed: Parsed, i: int, ceiling: int) -> Item | None:
     """The head of a phrase joined to the mention: "or (destructive) change"."""
-    for k in range(i, min(i + 2, ceiling)):
+    for k in range(i, min(i + 3, ceiling)):
         item = parsed.at[k]
-        if item is not None:
+        if item is not None and not (_is_adjective(item) and _HEADS.isdisjoint(item.roles)):
             return item if not _HEADS.isdisjoint(item.roles) else None
     return None
 

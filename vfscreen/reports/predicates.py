@@ -24,7 +24,9 @@ def behind(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[R
             i += 1
             continue
         roles = item.roles
-        if Role.CONFIRMED in roles and doubted is not None:
+        if Role.CONFIRMED in roles and (
+            doubted is not None or roles[Role.CONFIRMED].value == "result"
+        ):
             return Role.CONFIRMED, roles[Role.CONFIRMED]
         if Role.NEGATION_AFTER in roles or Role.UNCERTAIN_AFTER in roles:
             role = Role.NEGATION_AFTER if Role.NEGATION_AFTER in roles else Role.UNCERTAIN_AFTER
@@ -32,6 +34,8 @@ def behind(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[R
                 return doubted
             if joined and roles[role].value == "adjective":
                 return doubted  # "fractura de L1 y probable ...": it belongs to what follows
+            if role is Role.NEGATION_AFTER and _qualifies_age(at, item.end, high):
+                return doubted  # "# L1 and L2, nil acute"
             if role is Role.NEGATION_AFTER:
                 return _taken_back(parsed, item.end, high) or (role, roles[role])
             if _qualifies_attribute(at, item.end, high):
@@ -117,6 +121,18 @@ def _qualifies_attribute(at: list[Item | None], i: int, high: int) -> bool:
         Role.BENIGN,
         Role.HARMLESS,
     }.isdisjoint(following.roles)
+
+
+def _qualifies_age(at: list[Item | None], i: int, high: int) -> bool:
+    """Whether a time is all that is denied: "nil acute.", unlike "nil acute fracture"."""
+    following = at[i] if i < high else None
+    if following is None or Role.ACUITY not in following.roles:
+        return False
+    behind = at[following.end] if following.end < high else None
+    return behind is None or _MENTIONED.isdisjoint(behind.roles)
+
+
+_MENTIONED = frozenset({Role.FRACTURE, Role.DEFORMITY, Role.TARGET, Role.OTHER, Role.CLOSE})
 
 
 def versus(parsed: Parsed, low: int, high: int, start: int, end: int) -> tuple[Role, Entry] | None:

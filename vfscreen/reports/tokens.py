@@ -76,8 +76,17 @@ class Words:
 
 def words_of(phrase: str, fold: Mapping[int, str] = FOLD) -> tuple[str, ...]:
     """The words of a lexicon term, as `tokenise` would give them in running text."""
-    words = [word.replace(_MARK, "") for word in _TOKEN.findall(folded(phrase, fold))]
-    return tuple(w for w in words if len(words) == 1 or w not in _HYPHENS)
+    plain = folded(phrase, fold)
+    return tuple(
+        match.group().replace(_MARK, "")
+        for match in _TOKEN.finditer(plain)
+        if not (match.group() in _HYPHENS and _is_inside(plain, *match.span()))
+    )
+
+
+def _is_inside(text: str, start: int, end: int) -> bool:
+    """Whether what stands here is between two letters or digits, as a hyphen in a word is."""
+    return text[max(start - 1, 0) : start].isalnum() and text[end : end + 1].isalnum()
 
 
 def tokenise(

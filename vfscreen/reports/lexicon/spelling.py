@@ -29,8 +29,10 @@ class Spelling:
         Of an ordinal in digits ("12th").
     nouns, counters : dict
         What may stand between a number and its region ("vértebra"), and behind a number ("節").
-    joints, letter_joints, ranges : frozenset of str
-        What goes on with another number: of a region, behind a letter and its number, up to.
+    joints, letter_joints : frozenset of str
+        What goes on with another number: of a region, behind a letter and its number.
+    ranges : dict
+        What leads from the first level of a range to its last ("down to").
     list_before : frozenset of str
         Words that may stand behind a number in a list under one letter; empty for all.
     not_before, not_after : frozenset of str
@@ -54,7 +56,7 @@ class Spelling:
     joints: frozenset[str]
     letter_joints: frozenset[str]
     list_before: frozenset[str]
-    ranges: frozenset[str]
+    ranges: dict[Phrase, str]
     not_before: frozenset[str]
     not_after: frozenset[str]
     units: frozenset[str]
@@ -118,7 +120,7 @@ def spelling_of(levels: dict[str, Any], fold: dict[int, str], label: str) -> Spe
         joints=words("joints"),
         letter_joints=words("letter_joints"),
         list_before=words("list_before"),
-        ranges=words("ranges"),
+        ranges=phrases("ranges"),
         not_before=words("not_before"),
         not_after=words("not_after"),
         units=words("units"),
