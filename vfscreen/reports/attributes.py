@@ -61,11 +61,15 @@ def _qualifies_another(at: list[Item | None], i: int, high: int) -> bool:
         item = at[k]
         if item is None:
             continue
-        if Role.CLOSE in item.roles:
+        if Role.CLOSE in item.roles or _is_disc(item):
             return True
         if _DESCRIBES.isdisjoint(item.roles):
             return False
     return False
+
+
+def _is_disc(item: Item) -> bool:
+    return Role.OTHER in item.roles and item.roles[Role.OTHER].value == "disc"
 
 
 # How many words stand between a word of time and the finding that it belongs to.

@@ -58,6 +58,8 @@ def candidates(
             stem = (item.start, item.end)
             found = Candidate(*stem, role, entry, stem, height=entry.value == "height")
         elif Role.PROFORM in item.roles and spoken_of and _stands_for(parsed, sentence, item):
+            if spoken_of.height and item.roles[Role.PROFORM].value == "that":
+                continue  # "The height of L1 is reduced; that of L2 is maintained."
             if spoken_of.start < sentence.start < i - _PROFORM_SUBJECT:
                 continue  # "a T8 fracture. Two calculi, one at L3"
             entry = replace(spoken_of.entry, id=item.roles[Role.PROFORM].id, tie="phrase")
@@ -71,7 +73,7 @@ def candidates(
 
 def _stands_for(parsed: Parsed, sentence: Sentence, proform: Item) -> bool:
     """Whether "one" or "another" stands for a finding: it has a site of its own ("one at L3")."""
-    linked = proform.roles[Role.PROFORM].value == "exception"
+    linked = proform.roles[Role.PROFORM].value in ("exception", "that")
     for i in range(proform.end, min(sentence.end, proform.end + _PROFORM_REACH)):
         item = parsed.at[i]
         if item is None:
@@ -138,7 +140,8 @@ def _inside(parsed: Parsed, start: int, end: int) -> Site:
         if item is None:
             continue
         roles = item.roles
-        if found.levels and (is_vertebra(item) or Role.CONJUNCTION in roles):
+        joined = Role.CONJUNCTION in roles or (bool(found.levels) and is_vertebra(item))
+        if found.kind != "none" and joined:
             break
         if Role.OTHER in roles and (found.kind == "none" or roles[Role.OTHER].value == "disc"):
             return Site("other", roles[Role.OTHER].id, bound=True)

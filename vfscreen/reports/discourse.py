@@ -17,6 +17,8 @@ from vfscreen.reports.sites import NONE, Site
 _ANAPHOR_SENTENCES = 3
 # How far behind its pronoun the verb stands that makes a pronoun the subject, in words.
 _SUBJECT_REACH = 3
+# How far into its sentence a pronoun can be the subject, in words.
+_PRONOUN_REACH = 12
 # A sentence without a verb that goes on from the one before: "Unchanged since 2019."
 _ELLIPSIS_WORDS = 9
 
@@ -83,9 +85,11 @@ def referred_site(
     if pointed.kind != "none":
         return pointed
     last = discourse.spoken_of(number)
+    if sentence.section == "addendum" and not _names_site(parsed, sentence):
+        return replace(discourse.last, bound=False)  # "ADDENDUM: CT confirms a fracture."
     if last.kind == "none":
         return NONE
-    opens = found.start - sentence.start <= 2  # "T9 is collapsed. Fracture is likely."
+    opens = _opens(parsed, sentence, found)  # "T9 is collapsed. Fracture is likely."
     recent = last.kind == "target" and number - discourse.last_sentence <= 1
     follows = recent and (found.height or (opens and not _names_site(parsed, sentence)))
     if (
@@ -95,6 +99,23 @@ def referred_site(
     ):
         return replace(last, bound=False)
     return NONE
+
+
+def _opens(parsed: Parsed, sentence: Sentence, found: Candidate) -> bool:
+    """Whether no more than doubt and adjectives stand before a mention in its sentence."""
+    if found.start - sentence.start <= 2:
+        return True
+    before = parsed.at[sentence.start : found.start]
+    return (
+        before[0] is not None
+        and all(not _OPENING.isdisjoint(item.roles) for item in before if item is not None)
+        and before.count(None) <= 1
+    )
+
+
+_OPENING = frozenset(
+    {Role.UNCERTAIN_BEFORE, Role.ACUITY, Role.SEVERITY, Role.CAUSE, Role.ANAPHOR, Role.LINK}
+)
 
 
 def _names_site(parsed: Parsed, sentence: Sentence) -> bool:
@@ -143,20 +164,11 @@ def _determined(parsed: Parsed, sentence: Sentence, start: int) -> bool:
     return False
 
 
-_SINGULAR = frozenset({"it", "this", "that"})
-_PLURAL = frozenset({"these", "they", "those", "both", "all"})
-_GENERAL = frozenset(
-    {
-        "level", "levels", "site", "location", "appearance", "appearances", "finding", "findings",
-        "feature", "features", "upper", "lower", "affected", "involved", "fracture", "fractures",
-        "deformity", "abnormality", "collapse", "vertebra", "former", "latter", "one",
-        "other", "others",
-    }
-)  # fmt: skip
 _PREDICATES = frozenset(
     {
         Role.COPULA, Role.LINK, Role.UNCERTAIN_BEFORE, Role.UNCERTAIN_AFTER, Role.BREAK,
         Role.NEGATION_BEFORE, Role.NEGATION_AFTER, Role.CONFIRMED, Role.SEEN, Role.ACUITY,
+        Role.CONTINUES,
     }
 )  # fmt: skip
 
@@ -164,20 +176,53 @@ _PREDICATES = frozenset(
 def subject_points_back(parsed: Parsed, sentence: Sentence) -> bool | None:
     """Whether a sentence's subject points back: `True` at several things, `None` not at all."""
     tokens, start, end = parsed.words.words, sentence.start, sentence.end
-    first = tokens[start]
-    if first in ("the", "both", "all") and start + 1 < end and tokens[start + 1] in _GENERAL:
-        return tokens[start + 1].endswith("s")
-    if first in _GENERAL and first not in ("fracture", "fractures", "vertebra"):
+    grammar = parsed.grammar
+    first, following = tokens[start], tokens[start + 1] if start + 1 < end else ""
+    if first in grammar.determiners and following in grammar.nouns:
+        return following.endswith("s")
+    opens = parsed.at[start]
+    named = opens is not None and not {Role.FRACTURE, Role.TARGET}.isdisjoint(opens.roles)
+    if first in grammar.nouns and not named:
         return first.endswith("s") or first == "one"
-    if first not in _SINGULAR and first not in _PLURAL:
+    pronoun = _pronoun(parsed, sentence)
+    if pronoun is None:
         return None
-    for i in range(start + 1, min(end, start + 1 + _SUBJECT_REACH)):
+    for i in range(pronoun + 1, min(end, pronoun + 1 + _SUBJECT_REACH)):
         item = parsed.at[i]
-        if tokens[i] in _GENERAL or (item is not None and not _PREDICATES.isdisjoint(item.roles)):
-            return first in _PLURAL
+        if tokens[i] in grammar.nouns or (
+            item is not None and not _PREDICATES.isdisjoint(item.roles)
+        ):
+            return tokens[pronoun] in grammar.several
         if item is not None:
             return None
     return None
+
+
+def _pronoun(parsed: Parsed, sentence: Sentence) -> int | None:
+    """The pronoun that is the subject: the first word, or "On review, *this* is a variant"."""
+    tokens, grammar = parsed.words.words, parsed.grammar
+    pronouns = grammar.one | grammar.several
+    if tokens[sentence.start] in pronouns:
+        return sentence.start
+    before = parsed.at[sentence.start]
+    for i in range(sentence.start + 1, min(sentence.end, sentence.start + _PRONOUN_REACH)):
+        roles = before.roles if before is not None else {}
+        if not _NAMES.isdisjoint(roles) and _EARLIER.isdisjoint(roles):
+            return None
+        led = not {Role.LINK, Role.BREAK}.isdisjoint(roles)
+        if tokens[i] in pronouns and tokens[i] not in grammar.opening and not led:
+            return i
+        before = parsed.at[i]
+    return None
+
+
+_EARLIER = frozenset({Role.ACUITY, Role.SECTION})  # "compared with the prior, this is new"
+_NAMES = frozenset(
+    {
+        Role.TARGET, Role.OTHER, Role.FRACTURE, Role.DEFORMITY, Role.CEMENT, Role.CLOSE,
+        Role.NEGATION_BEFORE,
+    }
+)  # fmt: skip
 
 
 def _goes_on(parsed: Parsed, sentence: Sentence) -> bool | None:
@@ -220,8 +265,11 @@ def follow_up(parsed: Parsed, sentence: Sentence) -> FollowUp | None:
     acuity = severity = None
     context: Context | None = None
     negation: Item | None = None
+    subject = _pronoun(parsed, sentence) or sentence.start
     for item in _items(parsed, sentence):
         roles = item.roles
+        if item.start < subject and Role.ACUITY in roles:
+            continue  # "compared with the prior film this is new"
         negated = negation is not None and item.start - negation.end <= 3
         own = own or not _FINDINGS.isdisjoint(roles)
         elsewhere = elsewhere or (Role.OTHER in roles) or item.pair

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from vfscreen.reports.levels import levels_at
-from vfscreen.reports.lexicon import Entry, Lexicon, Node, Role, Spelling
+from vfscreen.reports.lexicon import Entry, Grammar, Lexicon, Node, Role, Spelling
 from vfscreen.reports.tokens import Words, tokenise
 
 # A level is the finding's own site, or that of another one.
@@ -44,11 +44,12 @@ def parts_clauses(item: Item | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Words, per word the item that covers it, and all items in their order."""
+    """Words, per word the item that covers it, all items in their order, and their grammar."""
 
     words: Words
     at: list[Item | None]
     items: list[Item]
+    grammar: Grammar
 
 
 def parse(text: str, lexicon: Lexicon) -> Parsed:
@@ -82,7 +83,7 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
         for k in range(i, item.end):
             at[k] = item
         i = item.end
-    return Parsed(words, at, items)
+    return Parsed(words, at, items, lexicon.grammar)
 
 
 def _level_item(words: Words, i: int, spelling: Spelling) -> Item | None:

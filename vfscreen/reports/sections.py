@@ -26,7 +26,7 @@ def sentences(parsed: Parsed) -> list[Sentence]:
     sentence long, an indication as long as nobody says what is seen; where a heading opens the
     findings further down, all that stands before it is what its own heading says.
     """
-    cut = list(_cut(parsed))
+    cut = _asked_first(parsed, list(_cut(parsed)))
     headed = max((n for n, one in enumerate(cut) if one.section == "findings"), default=-1)
     opened = False
     for n, sentence in enumerate(cut):
@@ -39,6 +39,51 @@ def sentences(parsed: Parsed) -> list[Sentence]:
         if opened:
             cut[n] = replace(sentence, section="body")
     return cut
+
+
+def _asked_first(parsed: Parsed, cut: list[Sentence]) -> list[Sentence]:
+    """Take opening words on the patient that ask as an indication: "75F fall ?#. No # seen."."""
+    if len(cut) < 2 or cut[0].section != "body" or not _of_patient(parsed, cut[0]):
+        return cut
+    asked = 0  # sentences up to the last that asks: "82F. Fall. ?# L1. No fracture."
+    for n, sentence in enumerate(cut[:_OPENING_SENTENCES]):
+        if sentence.section == "body" and _asks(parsed, sentence, opening=n == 0):
+            asked = n + 1
+        elif any(
+            item is not None and Role.FRACTURE in item.roles for item in _at(parsed, sentence)
+        ):
+            break  # said, not asked
+    asked = min(asked, len(cut) - 1)
+    return [replace(one, section="indication") for one in cut[:asked]] + cut[asked:]
+
+
+def _at(parsed: Parsed, sentence: Sentence) -> list[Item | None]:
+    return parsed.at[sentence.start : sentence.end]
+
+
+_OPENING_SENTENCES = 3
+
+
+def _of_patient(parsed: Parsed, sentence: Sentence) -> bool:
+    """Whether a sentence begins with an age and a sex: "75F", "82 year old", "M/68"."""
+    first = parsed.words.words[sentence.start : min(sentence.end, sentence.start + 4)]
+    glued = first[0].strip("0123456789")
+    if glued != first[0]:
+        return glued in parsed.grammar.patient or not parsed.grammar.patient.isdisjoint(first)
+    return first[0] in parsed.grammar.patient and any(word.isdecimal() for word in first)
+
+
+def _asks(parsed: Parsed, sentence: Sentence, *, opening: bool) -> bool:
+    """Whether a sentence asks, or where it is not the opening one, begins with the question."""
+    end = sentence.end if opening else sentence.start + 1
+    return any(
+        word in ("?", "??") or (item is not None and Role.ASKED in item.roles)
+        for word, item in zip(
+            parsed.words.words[sentence.start : end],
+            parsed.at[sentence.start : end],
+            strict=True,
+        )
+    )
 
 
 def _opens_body(parsed: Parsed, sentence: Sentence, section: str) -> bool:

@@ -5,6 +5,9 @@ A lexicon is a TOML file. Its head names the finding and the language; each ``[[
 a ``value`` or a ``tie``. A term is a sequence of words; case, line breaks and hyphens inside words
 do not matter; ``{old|chronic|}`` stands for each of its alternatives, the last one empty here.
 
+``[levels]`` tells how vertebral levels are written (see `Spelling`), ``[grammar]`` which words
+point back to a finding ("this", "dicha", "此") and which name age and sex (see `Grammar`).
+
 A lexicon can extend a shipped one (``extends = "en"``): it has all its entries except those whose
 ``id`` it repeats, which it replaces, and those that it leaves out by ``without = ["id", "id.*"]``.
 So the grammar of a language, its negations, doubts and headings, is written once.
@@ -25,13 +28,14 @@ from pathlib import Path
 from vfscreen.errors import ReportsError
 from vfscreen.reports.lexicon.entries import LEVELS, MENTION_ROLES, Entry, Node, Role
 from vfscreen.reports.lexicon.files import LANGUAGES, SHIPPED, read_shipped, read_source
+from vfscreen.reports.lexicon.grammar import Grammar, grammar_of
 from vfscreen.reports.lexicon.misspelt import misspellings
 from vfscreen.reports.lexicon.spelling import Spelling, spelling_of
 from vfscreen.reports.tokens import FOLD, words_in, words_of
 
 __all__ = [
-    "LANGUAGES", "LEVELS", "MENTION_ROLES", "SHIPPED", "Entry", "Lexicon", "Node", "Role",
-    "Spelling", "combined", "load",
+    "LANGUAGES", "LEVELS", "MENTION_ROLES", "SHIPPED", "Entry", "Grammar", "Lexicon", "Node",
+    "Role", "Spelling", "combined", "load",
 ]  # fmt: skip
 
 
@@ -44,6 +48,8 @@ class Lexicon:
     finding, language : str
     spelling : Spelling or None
         How vertebral levels are written; `None` where the finding knows no levels.
+    grammar : Grammar
+        Words that point back, and words of age and sex.
     sha256 : str
         Of the files and of the rules that read them: labels made with others are made again.
     terms : Node
@@ -65,6 +71,7 @@ class Lexicon:
     finding: str
     language: str
     spelling: Spelling | None
+    grammar: Grammar
     sha256: str
     terms: Node
     triggers: frozenset[str]
@@ -188,6 +195,7 @@ def _compile(label: str, raw: bytes) -> Lexicon:
         finding=source.head["finding"],
         language=source.head["language"],
         spelling=spelling_of(source.levels, fold, label) if source.levels else None,
+        grammar=grammar_of(source.grammar, fold, label),
         sha256=digest.hexdigest(),
         terms=root,
         triggers=triggers.union(slip for slip, word in misspelt.items() if word in triggers),

@@ -24,6 +24,7 @@ class Source:
 
     head: dict[str, Any]
     levels: dict[str, Any]
+    grammar: dict[str, Any]
     entries: dict[str, tuple[Entry, list[str], str]]  # id -> entry, its terms, its place
     raw: list[bytes]
 
@@ -51,7 +52,7 @@ def read_source(label: str, raw: bytes) -> Source:
         isinstance(head.get(key), str) for key in ("finding", "language")
     ):
         raise ReportsError(f"{label}: its [lexicon] must name `finding` and `language`.")
-    unknown = {f"[{key}]" for key in set(content) - {"lexicon", "levels", "entry"}} | (
+    unknown = {f"[{key}]" for key in set(content) - {"lexicon", "levels", "grammar", "entry"}} | (
         set(head) - _HEAD
     )
     if unknown:
@@ -79,8 +80,9 @@ def read_source(label: str, raw: bytes) -> Source:
         len(ours) == 1 and isinstance(theirs, str) for ours, theirs in variants.items()
     ):
         raise ReportsError(f"{label}: `variants` has a character = its other forms a line.")
-    if not isinstance(content.get("levels", {}), dict):
-        raise ReportsError(f"{label}: [levels] is a table.")
+    for name in ("levels", "grammar"):
+        if not isinstance(content.get(name, {}), dict):
+            raise ReportsError(f"{label}: [{name}] is a table.")
     return Source(
         head={
             "finding": head["finding"],
@@ -89,6 +91,7 @@ def read_source(label: str, raw: bytes) -> Source:
             "variants": base.head["variants"] | variants,
         },
         levels=_over(base.levels, content.get("levels", {})),
+        grammar=_over(base.grammar, content.get("grammar", {})),
         entries=base.entries | own,
         raw=[*base.raw, raw],
     )
@@ -96,7 +99,7 @@ def read_source(label: str, raw: bytes) -> Source:
 
 def _extended(name: Any, label: str) -> Source:
     if name is None:
-        return Source({"abbreviations": [], "variants": {}}, {}, {}, [])
+        return Source({"abbreviations": [], "variants": {}}, {}, {}, {}, [])
     shipped = {file.removesuffix(".toml"): file for by in SHIPPED.values() for file in by.values()}
     if name not in shipped:
         raise ReportsError(f"{label}: `extends` is one of {', '.join(sorted(shipped))}.")
@@ -114,7 +117,7 @@ def _leave_out(entries: dict[str, Any], names: list[str], label: str) -> None:
 
 
 def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Levels of a lexicon over those that it extends: lists and tables grow, the rest replaces."""
+    """A table over the one that it extends: lists and tables grow, the rest replaces."""
     merged = dict(base)
     for key, value in own.items():
         known = merged.get(key)
