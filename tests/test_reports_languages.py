@@ -235,6 +235,19 @@ source = "TA"
 """
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('other = ["x"]', r"\[grammar\] has unknown other"),
+        ('one = "it"', "`one` of .grammar. is a list of strings"),
+        ('one = ["this one"]', "`this one` of .grammar. is not a single word"),
+    ],
+)
+def test_what_the_grammar_of_a_lexicon_cannot_be(tmp_path: Path, table: str, said: str) -> None:
+    with pytest.raises(ReportsError, match=said):
+        _write(tmp_path, _SITE.replace("[levels]", f"[grammar]\n{table}\n\n[levels]"))
+
+
 def test_a_site_writes_a_lexicon_over_the_shipped_one(tmp_path: Path) -> None:
     lexicon = _write(tmp_path, _SITE)
     assert lexicon.finding == "rib_fracture"

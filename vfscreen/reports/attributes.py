@@ -16,15 +16,27 @@ def acuity_of(parsed: Parsed, sentence: Sentence, start: int, end: int) -> str |
     before = range(start - 1, max(sentence.start, start - REACH_OF_ATTRIBUTES) - 1, -1)
     behind = range(end, min(sentence.end, end + 2 * REACH_OF_ATTRIBUTES))
     for walk in (before, behind):
+        listed = subject = False  # another subject: "fracture of L1, feeding tube unchanged"
         for i in walk:
             item = at[i]
             if item is None:
                 continue
-            stop = Role.STOP in item.roles and Role.ACUITY not in item.roles
+            stop = (
+                Role.STOP in item.roles
+                and Role.ACUITY not in item.roles
+                and item.roles[Role.STOP].value != "adverb"  # "now healed"
+            )
+            if Role.CONJUNCTION in item.roles:
+                listed, subject = i > start, False
+            elif listed and Role.ACUITY not in item.roles and not _SUBJECTS.isdisjoint(item.roles):
+                subject = True
             if stop and not _goes_on(parsed.words.words, i, sentence.end):
                 break
-            if Role.ACUITY in item.roles and not _qualifies_another(
-                at, item.end, start if i < start else sentence.end
+            if (
+                Role.ACUITY in item.roles
+                and not subject
+                and not _qualifies_another(at, item.end, start if i < start else sentence.end)
+                and not _follows_another(at, item, sentence.start, start)
             ):
                 value = item.roles[Role.ACUITY].value
                 if i > start and parsed.words.words[item.start - 1] == "(":
@@ -57,10 +69,14 @@ def _qualifies_another(at: list[Item | None], i: int, high: int) -> bool:
 
     `high` is where its phrase ends at the latest.
     """
+    noun = False
     for k in range(i, min(i + _ADJECTIVE_WORDS, high)):
         item = at[k]
         if item is None:
+            noun = True
             continue
+        if noun and Role.CONJUNCTION in item.roles:
+            return True  # "prior cholecystectomy and an L3 fracture"
         if Role.CLOSE in item.roles or _is_disc(item):
             return True
         if _DESCRIBES.isdisjoint(item.roles):
@@ -72,6 +88,23 @@ def _is_disc(item: Item) -> bool:
     return Role.OTHER in item.roles and item.roles[Role.OTHER].value == "disc"
 
 
+def _follows_another(at: list[Item | None], time: Item, low: int, start: int) -> bool:
+    """Whether a word of time stands right behind another finding: "cambios crónicos y ..."."""
+    if time.end < start and not _joins_on(at[time.end]):
+        return False
+    for k in range(time.start - 1, max(low, time.start - 1 - _ADJECTIVE_WORDS) - 1, -1):
+        item = at[k]
+        if item is None or Role.CAUSE in item.roles:
+            continue
+        return Role.CLOSE in item.roles and Role.ACUITY not in item.roles
+    return False
+
+
+def _joins_on(item: Item | None) -> bool:
+    return item is not None and not {Role.CONJUNCTION, Role.BREAK}.isdisjoint(item.roles)
+
+
+_SUBJECTS = frozenset({Role.OTHER, Role.CLOSE})
 # How many words stand between a word of time and the finding that it belongs to.
 _ADJECTIVE_WORDS = 4
 _DESCRIBES = frozenset({Role.ACUITY, Role.SEVERITY, Role.CAUSE, Role.OTHER})
@@ -142,8 +175,6 @@ def _ends_phrase(parsed: Parsed, i: int, high: int) -> bool:
     }.isdisjoint(item.roles)
 
 
-_MORE = frozenset({"over", "than", "exceeding", "least", ">", "above"})
-_LESS = frozenset({"under", "below", "<"})
 _LEFT = frozenset({"remaining", "remains", "remain", "residual", "preserved", "retained", "left"})
 _KEEPS = frozenset({"retaining", "retains", "preserving", "maintaining", "maintains"})
 # What a percentage measures when it is not height: slips, narrowed canals.
@@ -189,10 +220,10 @@ def _share(parsed: Parsed, i: int, low: int, high: int) -> float | None:
         if after is not None and not _NOT_HEIGHT.isdisjoint(after.roles):
             return None
     before = tokens[max(low, first - 2) : first]
-    if not _MORE.isdisjoint(before) and "less" not in before:
-        share += 1
-    elif not _LESS.isdisjoint(before) or "less" in before:
+    if not parsed.grammar.less.isdisjoint(before):
         share -= 1
+    elif not parsed.grammar.more.isdisjoint(before):
+        share += 1
     # "Reduced to 60 %", "60 % of its height remains": what is left, not what is lost.
     if before == ["up", "to"]:
         return share

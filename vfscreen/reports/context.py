@@ -18,7 +18,6 @@ from vfscreen.reports.predicates import behind, versus
 _SHORT_REACH = 6
 # What begins a noun phrase or clause of its own, so that no list goes on there.
 _BEGINS_ANEW = frozenset({"a", "an", "the", "this", "there", "it"})
-_COMPLEMENT = frozenset({"that", "whether", "if"})
 
 
 class Assertion(StrEnum):
@@ -196,10 +195,12 @@ def _presupposes(parsed: Parsed, determiner: Item, low: int) -> bool:
     if Role.ANAPHOR not in determiner.roles or determiner.start <= low:
         return False
     left = parsed.at[determiner.start - 1]
+    if parsed.words.words[determiner.start - 1] in parsed.grammar.complement:
+        # "No evidence that the L1 fracture has healed", "no hay datos de que la ..."
+        governing = parsed.at[max(low, determiner.start - 2) : determiner.start]
+        return any(one is not None and Role.NEGATION_BEFORE in one.roles for one in governing)
     if left is None:
         return False
-    if parsed.words.words[determiner.start - 1] in _COMPLEMENT:
-        return Role.NEGATION_BEFORE in left.roles  # "no evidence that the L1 fracture has healed"
     if Role.CONJUNCTION in left.roles:
         return not is_or(left)
     if Role.BREAK in left.roles:
@@ -214,7 +215,7 @@ def _reaches_over(parsed: Parsed, item: Item, verb: Item) -> Role | None:
     ("none of the vertebrae is fractured").
     """
     at, tokens = parsed.at, parsed.words.words
-    if not _COMPLEMENT.isdisjoint(tokens[item.end - 1 : item.end + 1]):
+    if not parsed.grammar.complement.isdisjoint(tokens[item.end - 1 : item.end + 1]):
         for role in (Role.NEGATION_BEFORE, Role.UNCERTAIN_BEFORE, Role.ASKED):
             if role in item.roles:
                 return role

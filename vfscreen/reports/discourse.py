@@ -201,8 +201,8 @@ def subject_points_back(parsed: Parsed, sentence: Sentence) -> bool | None:
 def _pronoun(parsed: Parsed, sentence: Sentence) -> int | None:
     """The pronoun that is the subject: the first word, or "On review, *this* is a variant"."""
     tokens, grammar = parsed.words.words, parsed.grammar
-    pronouns = grammar.one | grammar.several
-    if tokens[sentence.start] in pronouns:
+    first = tokens[sentence.start]
+    if first in grammar.one or first in grammar.several:
         return sentence.start
     before = parsed.at[sentence.start]
     for i in range(sentence.start + 1, min(sentence.end, sentence.start + _PRONOUN_REACH)):
@@ -210,7 +210,9 @@ def _pronoun(parsed: Parsed, sentence: Sentence) -> int | None:
         if not _NAMES.isdisjoint(roles) and _EARLIER.isdisjoint(roles):
             return None
         led = not {Role.LINK, Role.BREAK}.isdisjoint(roles)
-        if tokens[i] in pronouns and tokens[i] not in grammar.opening and not led:
+        word = tokens[i]
+        pronoun = word in grammar.one or word in grammar.several
+        if pronoun and word not in grammar.opening and not led:
             return i
         before = parsed.at[i]
     return None
@@ -299,12 +301,21 @@ def follow_up(parsed: Parsed, sentence: Sentence) -> FollowUp | None:
     return FollowUp(several, site, acuity, severity, context, benign)
 
 
-def renamed_levels(parsed: Parsed, sentence: Sentence) -> dict[str, str]:
-    """Level -> the one it is corrected to: "L1 should read T12", "the level is T12, not L1"."""
+def renamed_levels(parsed: Parsed, sentence: Sentence, spoken: set[str]) -> dict[str, str]:
+    """Level -> the one it is corrected to: "L1 should read T12", "the level is T12, not L1".
+
+    Where the body spoke of one level only, "Should read T12." corrects that one.
+    """
     renamed: dict[str, str] = {}
     before: Item | None = None
     retracted = denied = False
-    for item in _items(parsed, sentence):
+    items = _items(parsed, sentence)
+    named = [item for item in items if item.levels]
+    if len(spoken) == len(named) == 1 and len(named[0].levels) == 1:
+        k = items.index(named[0])
+        if any(Role.RETRACTS in item.roles for item in items[:k]):
+            return {next(iter(spoken)): named[0].levels[0]}
+    for item in items:
         retracted = retracted or Role.RETRACTS in item.roles
         denied = denied or Role.NEGATION_BEFORE in item.roles
         if len(item.levels) != 1:

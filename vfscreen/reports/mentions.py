@@ -87,9 +87,10 @@ def mentions_of(parsed: Parsed, parts: list[Sentence]) -> list[Mention]:
 def _corrected(parsed: Parsed, parts: list[Sentence], found: list[Mention]) -> list[Mention]:
     """The mentions worth keeping, their levels as addenda correct them."""
     renamed: dict[str, str] = {}
+    spoken = {level for m in found if m.section != "addendum" for level in m.site.levels}
     for sentence in parts:
         if sentence.section == "addendum":
-            renamed |= renamed_levels(parsed, sentence)
+            renamed |= renamed_levels(parsed, sentence, spoken)
     kept = [m for m in found if _worth_keeping(m)]
     for i, mention in enumerate(kept if renamed else ()):
         if not renamed.keys().isdisjoint(mention.site.levels):

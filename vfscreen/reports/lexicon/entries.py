@@ -7,6 +7,9 @@ from enum import StrEnum
 class Role(StrEnum):
     """What a term does in a sentence. The labeller knows these and nothing of any finding."""
 
+    # That of an enumeration is written in Python, and each look at a word's roles asks for it.
+    __hash__ = str.__hash__
+
     # Mentions: what a status is made of.
     FRACTURE = "fracture"  # the finding by its name
     DEFORMITY = "deformity"  # its shape without its name

@@ -21,6 +21,10 @@ class Grammar:
         With a noun of `nouns` they point back too: "the finding", "both levels".
     nouns : frozenset of str
         What findings and places in general are called.
+    complement : frozenset of str
+        What opens a clause that a verb or noun governs: "no evidence *that*".
+    more, less : frozenset of str
+        Before a percentage.
     patient : frozenset of str
         Words of age and sex, with which an indication without a heading opens.
     """
@@ -30,6 +34,9 @@ class Grammar:
     opening: frozenset[str]
     determiners: frozenset[str]
     nouns: frozenset[str]
+    complement: frozenset[str]
+    more: frozenset[str]
+    less: frozenset[str]
     patient: frozenset[str]
 
 
