@@ -123,7 +123,7 @@ counted as (
         6 as step_number,
         'not_screened' as step,
         'waiting' as reason,
-        total
+        total::bigint as total
     from (
         select
             (

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -41,7 +42,7 @@ def print_rows(table: "pa.Table", format: str) -> None:
         years = [name.endswith("_year") for name in table.column_names]
         rows = [
             [
-                str(v) if year and v is not None else v
+                str(v) if year and v is not None else _number(v)
                 for v, year in zip(r.values(), years, strict=True)
             ]
             for r in table.to_pylist()
@@ -61,7 +62,8 @@ def print_table(columns: list[str], rows: list[list[Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     cells = [[plain(_cell(value)) for value in row] for row in rows]
     for index, name in enumerate(columns):
-        numbers = all(isinstance(row[index], int | float) for row in rows) and bool(rows)
+        known = [row[index] for row in rows if row[index] is not None]
+        numbers = bool(known) and all(isinstance(value, int | float) for value in known)
         # A narrow terminal wraps between words; a date or an identifier stays whole.
         words = [word for row in cells for word in row[index].split()]
         table.add_column(
@@ -97,6 +99,13 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def _number(value: Any) -> Any:
+    """DuckDB's sums of whole numbers come as decimals; everybody else knows them as integers."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
         return as_text(value)
@@ -108,6 +117,8 @@ def _csv_cell(value: Any) -> Any:
 def _json(value: Any) -> Any:
     if isinstance(value, date | datetime):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return _number(value)
     if isinstance(value, bytes):
         return value.hex()
     return str(value)
