@@ -10,9 +10,10 @@ from spec_tables import part
 from vfscreen.config import Config
 from vfscreen.errors import InputError, UsageError
 from vfscreen.jobs.audit import Draw, draw_audit, estimate_audit, import_readings
-from vfscreen.results.catalogue import publish
-from vfscreen.results.folder import open_results
+from vfscreen.results.catalogue import connect, publish
+from vfscreen.results.folder import existing_results, open_results
 from vfscreen.results.parts import write_part
+from vfscreen.results.sql import fetch
 
 MARK = "=Zq7marked"
 
@@ -97,6 +98,14 @@ def test_the_same_seed_draws_the_same_studies_again(results, tmp_path):
         return [row["study_instance_uid"] for row in lines_of(tmp_path / name)]
 
     assert named("1.csv") == named("2.csv")
+
+
+def test_an_audit_keeps_how_it_was_drawn(results, tmp_path):
+    draw(results, tmp_path / "1.csv", per_stratum=2)
+    draw(results, tmp_path / "2.csv", per_stratum=None, total=20, allocation="equal")
+    with connect(existing_results(results)) as catalogue:
+        kept = fetch(catalogue, "select distinct allocation from parts.audits order by all")
+    assert kept["allocation"].to_pylist() == ["equal", "per_stratum"]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def draw_audit(results_path: Path, config: Config, request: Draw, out: Path) -> 
         threshold=listing_threshold(results, config),
         since=request.since,
         until=request.until,
-        allocation=request.allocation,
+        allocation=request.allocation if request.per_stratum is None else "per_stratum",
         seed=secrets.randbelow(1_000_000_000) if seed is None else seed,
     )
     with connect(results) as catalogue:

@@ -19,8 +19,6 @@ NAMED = ("number", "accession_number", "study_instance_uid", "study_date")
 """Columns that find the study, filled in; the readers' own column is named after the finding."""
 ASKED = ("levels", "grade", "reader", "note")
 """Further columns to fill in."""
-CONSENSUS = "consensus"
-"""The reader whose word settles what others differ on."""
 
 _ANSWERS = {"yes": "yes", "y": "yes", "no": "no", "n": "no", "unclear": "unclear", "?": "unclear"}
 _LEVEL = re.compile(r"(?:C[1-7]|T(?:[1-9]|1[0-2])|L[1-6])")
