@@ -137,6 +137,24 @@ def test_a_single_file_of_no_known_format_is_refused(tmp_path: Path, name: str) 
         _read(tmp_path / name)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl", "hl7", "ndjson", "txt"])
+def test_an_empty_file_is_refused_in_every_format(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"reports.{suffix}").touch()
+    with pytest.raises(ReportsError, match="is empty"):
+        list(read_reports(tmp_path / f"reports.{suffix}", ReportsConfig()))
+
+
+def test_an_empty_file_of_a_folder_is_a_bad_record_unless_it_marks_something(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "700000001.txt").write_text("No fracture.")
+    (tmp_path / "700000002.hl7").touch()
+    (tmp_path / "DONE").touch()
+    (tmp_path / "letter.rtf").write_text(r"{\rtf1 No fracture.}")
+    kinds = [type(item).__name__ for item in read_reports(tmp_path, ReportsConfig())]
+    assert kinds == ["ReportRecord", "BadRecord", "NotAReport", "NotAReport"]
+
+
 def test_the_format_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "700").write_text("Text without any suffix.")
     (record,) = _reports(tmp_path, format="text")
@@ -268,6 +286,20 @@ def test_import_of_a_mixed_folder_is_idempotent_and_names_nobody(
     ]
     assert MARK not in json.dumps(failures, default=str)
     assert {failure["stage"] for failure in failures} == {"reports"}
+
+
+def test_a_feed_that_has_changed_its_format_ends_with_4(tmp_path: Path) -> None:
+    fine = '{"accession_number": "A", "text": "No fracture."}\n'
+    (tmp_path / "reports.jsonl").write_text(fine + '{"body": "No fracture."}\n' * 20)
+    ended = vfscreen("reports", "import", "reports.jsonl", "-r", "r", cwd=tmp_path, check=False)
+    assert ended.returncode == 4
+    assert "20 of 21 report records are bad" in ended.stderr
+    kept = vfscreen(
+        "sql", "select count(*) as n from reports", "-r", "r", "--format", "json", cwd=tmp_path
+    )
+    assert json.loads(kept.stdout) == [{"n": 1}]
+    (tmp_path / "reports.jsonl").write_text(fine + '{"body": "No fracture."}\n' * 19)
+    vfscreen("reports", "import", "reports.jsonl", "-r", "r", cwd=tmp_path)
 
 
 def test_a_later_version_replaces_an_earlier_one_and_both_are_kept(tmp_path: Path) -> None:

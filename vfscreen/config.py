@@ -184,7 +184,10 @@ class RunConfig:
 
     shard_films: int = _key("films between two saves", 256, low=1, high=100_000)
     max_failure_rate: float = _key(
-        "share of films that may fail before the run exits with 4", 0.05, low=0.0, high=1.0
+        "share of films, or of report records, that may fail before the run exits with 4",
+        0.05,
+        low=0.0,
+        high=1.0,
     )
     min_failures: int = _key("failures below which the rate does not matter", 20, low=0)
     transient_nights: int = _key("runs on which a transient failure is tried", 3, low=1, high=100)

@@ -60,7 +60,7 @@ class ArchiveError(InputError):
 
 
 class TooManyFailuresError(VfscreenError):
-    """The run ended, but more films failed than `run.max_failure_rate` allows."""
+    """The run ended, but more films or report records failed than `run.max_failure_rate` allows."""
 
     exit_code = 4
 

@@ -8,7 +8,7 @@ from vfscreen.config import Config
 from vfscreen.errors import ConfigError, UsageError
 from vfscreen.jobs.matching import count_unmatched
 from vfscreen.jobs.reports import read_reports_into
-from vfscreen.jobs.run import Run, open_run
+from vfscreen.jobs.run import Run, open_run, reports_verdict
 from vfscreen.jobs.worklist import write_worklist
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import register_checkpoint, update_flags
@@ -36,6 +36,8 @@ def run_flag(
         Nothing has been screened in this folder.
     ConfigError
         The checkpoint has no such finding or operating point.
+    TooManyFailuresError
+        The list is made, but too many records of `reports` are no reports.
     """
     existing_results(results_path)
     if threshold is not None:
@@ -48,6 +50,8 @@ def run_flag(
         read_reports_into(run, reports, config)
         flag_studies(run, config)
         write_worklist(run.results, run.run_id, config.list.capacity)
+        if (bad_feed := reports_verdict(run, config)) is not None:
+            raise bad_feed
         return run.ledger
 
 

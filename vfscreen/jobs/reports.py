@@ -14,7 +14,7 @@ from vfscreen.errors import Stage
 from vfscreen.jobs.labelling import CHUNK_REPORTS, label_new
 from vfscreen.jobs.matching import count_unmatched
 from vfscreen.jobs.progress import progress
-from vfscreen.jobs.run import Run, open_run
+from vfscreen.jobs.run import Run, open_run, reports_verdict
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.ledger import Ledger
 from vfscreen.results.parts import write_part
@@ -42,10 +42,14 @@ def run_import(source: Path, results_path: Path, config: Config) -> Ledger:
     ------
     ReportsError
         The source cannot be read as what it claims to be.
+    TooManyFailuresError
+        All is imported that could be, but too many records are no reports.
     """
     with open_run(results_path, "reports import", config) as run:
         read_reports_into(run, source, config)
         count_unmatched(run, config)
+        if (bad_feed := reports_verdict(run, config)) is not None:
+            raise bad_feed
         return run.ledger
 
 

@@ -149,6 +149,23 @@ def verdict(run: Run, config: Config, stopped: str | None) -> VfscreenError | No
     return None
 
 
+def reports_verdict(run: Run, config: Config) -> TooManyFailuresError | None:
+    """The error of a run that has read a source in which too many records are no reports.
+
+    A feed that has changed its format must not look like a night without news.
+    """
+    counts = run.ledger.reports
+    bad = counts.get("bad_records", 0)
+    read = bad + counts.get("imported", 0) + counts.get("already_there", 0)
+    if bad < max(1, config.run.min_failures) or bad <= config.run.max_failure_rate * read:
+        return None
+    return TooManyFailuresError(
+        f"{bad:,} of {read:,} report records are bad, more than run.max_failure_rate allows "
+        f"({config.run.max_failure_rate:.0%}); the others are imported. The log says what is wrong "
+        "and where first, `failures` of stage `reports` all of it."
+    )
+
+
 def _fidelity(figures: CanaryFigures) -> FidelityError | None:
     """The error of a run whose decode path disagrees with the reference."""
     if not figures.beyond_bound:

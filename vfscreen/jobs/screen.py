@@ -15,7 +15,7 @@ from vfscreen.jobs.explain import explain_listed
 from vfscreen.jobs.films import PlannedFilms, screen_films
 from vfscreen.jobs.flag import flag_studies, register
 from vfscreen.jobs.reports import read_archive_reports_into, read_reports_into
-from vfscreen.jobs.run import Run, end, open_run, verdict
+from vfscreen.jobs.run import Run, end, open_run, reports_verdict, verdict
 from vfscreen.jobs.scan import refuse_nesting, scan_archive
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.jobs.worklist import write_worklist
@@ -58,6 +58,7 @@ def run_screen(request: ScreenRequest, config: Config, stop: StopRequest) -> Scr
     with open_run(request.results, "screen", config) as run:
         register(run, info, config)
         read_reports_into(run, request.reports, config, stop)
+        bad_feed = reports_verdict(run, config)
         scanned = scan_archive(run, request.archive, config, stop)
         read_archive_reports_into(run, request.archive, config, stop)
         films = plan(run, request.archive, scanned, info, config)
@@ -66,7 +67,7 @@ def run_screen(request: ScreenRequest, config: Config, stop: StopRequest) -> Scr
         if gone is None:
             explain_listed(run, info, config, stop)
         write_worklist(run.results, run.run_id, config.list.capacity)
-        error = gone or verdict(run, config, stop.reason) or nothing_there(scanned)
+        error = gone or verdict(run, config, stop.reason) or nothing_there(scanned) or bad_feed
         end(run, error)
         return ScreenOutcome(run.ledger, error)
 

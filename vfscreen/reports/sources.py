@@ -36,7 +36,7 @@ HEAD_BYTES = 64 << 10
 _PACKED = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _SUFFIXES = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "fhir",
-    ".hl7": "hl7", ".er7": "hl7", ".oru": "hl7",
+    ".hl7": "hl7", ".er7": "hl7", ".oru": "hl7", ".parquet": "parquet",
 }  # fmt: skip
 """What a file is whose first bytes do not tell."""
 _TEXTS = (".txt", ".text")
@@ -66,7 +66,7 @@ def read_reports(path: Path, config: ReportsConfig) -> Iterator[Item]:
     Raises
     ------
     ReportsError
-        The source is missing or empty, or holds nothing that can be read as what it is.
+        The source is missing or an empty file, or holds nothing that can be read as what it is.
     ConfigError
         A key of [reports] cannot be.
     """
@@ -139,14 +139,15 @@ def _files(folder: Path, *, top: bool = True) -> Iterator[Path | None]:
 
 def _format(path: Path, config: ReportsConfig, label: str) -> str | None:
     """The format of a file, by its first bytes, else by its suffix; None: none that is read."""
-    if config.format != "auto":
-        return config.format
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise ReportsError(f"{label} cannot be read: {error.strerror}.") from None
-    return _told(head, path.suffix.lower(), config)
+    told = config.format if config.format != "auto" else _told(head, path.suffix.lower(), config)
+    if told is not None and not head:
+        raise ReportsError(f"{label} is empty.")
+    return told
 
 
 def _told(head: bytes, suffix: str, config: ReportsConfig) -> str | None:
@@ -163,10 +164,10 @@ def _told(head: bytes, suffix: str, config: ReportsConfig) -> str | None:
         return "hl7"
     if _SUFFIXES.get(suffix) == "csv":  # its header may begin in any way
         return "csv"
+    if start.startswith((b"%PDF", b"{\\rtf")):
+        return None
     if start.startswith(b"{"):
         return "fhir" if b'"resourceType"' in head or suffix == ".json" else "jsonl"
-    if start.startswith(b"%PDF"):
-        return None
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     if b"\0" in head:
