@@ -1,6 +1,7 @@
 -- RCR audit: how well the reports of likely fractures meet the standards of the Royal College of
 -- Radiologists: identified, called "vertebral fracture", graded, and acted on.
--- Grain: one row a standard. Parameters: $finding, $threshold (what counts as likely).
+-- Parameters: $finding, $threshold (what counts as likely).
+-- Grain: one row a standard.
 -- `identified`: the study's reports name the finding as a fracture, as possible, or by its shape
 -- alone; the other standards are asked of these, of all their reports that count together.
 -- `vertebral_fracture_words`: an affirmed mention stands in a sentence with "vertebral fracture"

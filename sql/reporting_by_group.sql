@@ -1,7 +1,8 @@
 -- Reporting by group: the funnel, what reports say of likely fractures, and the reporting rate, by
 -- month, site, radiographer room and report author's role.
+-- Parameters: $finding, $threshold (what counts as likely).
 -- Grain: one row a `grouped_by` (`month`, `institution_name`, `station_name`, `author_role`) and
--- `value`; NULL: not stated. Parameters: $finding, $threshold (what counts as likely).
+-- `value`; empty: not stated.
 -- Likely studies by report status, and the rate among those that have a report; films found, of
 -- which eligible, of which screened; studies screened, flagged (on a list now) and reviewed. The
 -- room is that of the study's eligible films (of several, the first by name); the role that of its

@@ -1,5 +1,5 @@
 -- Reporting rate: of the studies that likely show the finding, how many have it in their report.
--- Grain: one row a calendar year of the study, and one for all (year NULL).
+-- Grain: one row a calendar year of the study, and one for all (no year).
 -- Parameters: $finding, $threshold (what counts as likely).
 -- Caveat: biased, and not only by the model's false positives. Fractures that reports miss are
 -- subtler than those they name, and the model finds subtle ones less often: the true rate is lower

@@ -1,5 +1,5 @@
 -- Turn-around: how long after the film the first signed report was there.
--- Grain: one row a calendar year of the study, and one for all (year NULL): studies with an
+-- Grain: one row a calendar year of the study, and one for all (no year): studies with an
 -- eligible film that have a report which is neither a draft nor an addendum.
 -- `both_times_known`: film and report both have a time of day; midnight sharp counts as none.
 -- Hours are of those, without the ones reported `before_the_film`.

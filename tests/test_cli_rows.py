@@ -36,3 +36,13 @@ def test_numbers_stand_on_the_right_also_where_one_is_missing(
     assert lines[0] == " reason  total  median hours"
     assert lines[2] == " all     1,077         6.500"
     assert lines[3] == " view        5"
+
+
+def test_a_terminal_too_narrow_for_a_table_loses_no_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_rows(TABLE, "table")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[:3] == [" reason        all", " total         1,077", " median hours  6.500"]

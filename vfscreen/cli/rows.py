@@ -61,20 +61,33 @@ def print_table(columns: list[str], rows: list[list[Any]]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     cells = [[plain(_cell(value)) for value in row] for row in rows]
-    for index, name in enumerate(columns):
+    names = [name.replace("_", " ") for name in columns]
+    narrowest = 0
+    for index, name in enumerate(names):
         known = [row[index] for row in rows if row[index] is not None]
         numbers = bool(known) and all(isinstance(value, int | float) for value in known)
         # A narrow terminal wraps between words; a date or an identifier stays whole.
-        words = [word for row in cells for word in row[index].split()]
+        words = [word for cell in [name, *(row[index] for row in cells)] for word in cell.split()]
+        least = min(max((len(word) for word in words), default=1), LONGEST_WORD)
+        narrowest += least + 2
         table.add_column(
-            Text(name.replace("_", " ")),
-            justify="right" if numbers else "left",
-            overflow="fold",
-            min_width=min(max((len(word) for word in words), default=1), LONGEST_WORD),
+            Text(name), justify="right" if numbers else "left", overflow="fold", min_width=least
         )
+    if rows and sys.stdout.isatty() and narrowest > console.width:
+        _print_records(names, cells)
+        return
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def _print_records(names: list[str], rows: list[list[str]]) -> None:
+    """A line a cell, for a terminal in which a table would lose its last columns."""
+    width = max(map(len, names))
+    for row in rows:
+        typer.echo("")
+        for name, cell in zip(names, row, strict=True):
+            typer.echo(f" {name:<{width}}  {cell}".rstrip())
 
 
 def plain(text: str) -> str:
