@@ -1,5 +1,6 @@
 -- Studies: whose study it is and when it was made.
--- Grain: one row a study instance UID. `eligible`: it has a film that is screened.
+-- Grain: one row a study instance UID. `eligible`: it has a film that is screened. `only_reports`:
+-- nothing of it is in the archive but structured reports, which may be about another study.
 -- Caveat: what one instance leaves out, another tells. Instances of one study that disagree are a
 -- PACS error; the smallest value is taken.
 select
@@ -13,7 +14,8 @@ select
     min(nullif(patient_sex, '')) as patient_sex,
     min(nullif(institution_name, '')) as institution_name,
     min(nullif(station_name, '')) filter (where eligible) as station_name,
-    bool_or(eligible) as eligible
+    bool_or(eligible) as eligible,
+    bool_and(coalesce(upper(trim(modality)), '') = 'SR') as only_reports
 from manifest
 where sop_instance_uid <> ''
 group by coalesce(nullif(study_instance_uid, ''), sop_instance_uid)

@@ -7,6 +7,7 @@
 -- A report that names no study at all is the one's that the patient had on its day with its
 -- modality, if settings.sql has this switched on and there is exactly one, screened or not; where
 -- either side names no issuer of the patient id, only if a single patient of the archive has it.
+-- A study of nothing but structured reports is none: these are matched to what they are about.
 -- Empty keys match nothing. What matches nothing is in unmatched_reports.sql.
 with known_studies as materialized (
     select
@@ -17,6 +18,7 @@ with known_studies as materialized (
         coalesce(issuer_of_patient_id, '') as patient_issuer,
         study_date
     from studies
+    where not only_reports
 ),
 
 keys as materialized (

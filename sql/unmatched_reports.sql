@@ -57,6 +57,7 @@ there as (
         ) as issuer_missing
     from numbers
     inner join studies on numbers.accession_number = studies.accession_number
+    where not studies.only_reports
     group by numbers.report_id
 ),
 
@@ -67,7 +68,7 @@ same_day as (
         on
             unmatched.patient_id = studies.patient_id
             and unmatched.study_date = studies.study_date
-    where not unmatched.names_study
+    where not unmatched.names_study and not studies.only_reports
 )
 
 select

@@ -46,6 +46,38 @@ def test_a_study_uid_that_is_not_in_the_archive_falls_back_to_the_accession_numb
     )  # fmt: skip
 
 
+def test_a_structured_report_in_a_study_of_its_own_belongs_to_the_film_of_its_order() -> None:
+    asked = catalogue(
+        manifest="""
+            film | study | accession | modality | eligible
+            F1   | S1    | A1        | DX       | yes
+            SR1  | own   | A1        | SR       | no
+            SR2  | alone | A2        | SR       | no
+        """,
+        reports="""
+            report | study | accession
+            SR1    | own   | A1
+            R1     |       | A1
+            SR2    | alone | A2
+        """,
+    )
+    expect(
+        asked, "study_reports",
+        """
+            report | study | matched_by
+            SR1    | S1    | accession_number
+            R1     | S1    | accession_number
+        """,
+    )  # fmt: skip
+    expect(
+        asked, "unmatched_reports",
+        """
+            report | reason
+            SR2    | study_not_in_archive
+        """,
+    )  # fmt: skip
+
+
 def test_the_same_accession_number_of_another_issuer_is_another_order() -> None:
     asked = catalogue(
         manifest="""
