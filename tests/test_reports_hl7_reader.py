@@ -340,6 +340,13 @@ def test_a_header_without_its_delimiters_or_kind(tmp_path: Path, header: str) ->
     assert isinstance(first, BadRecord | NotAReport) and isinstance(second, ReportRecord)
 
 
+@pytest.mark.parametrize("encoding", ["klingon", "rot13"])
+def test_an_encoding_that_is_none_of_text_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.hl7").write_text("MSH|^~\\&|RIS||||||ORU^R01|1|P|2.5\r")
+    with pytest.raises(ConfigError, match="no encoding"):
+        list(read_reports(tmp_path / "a.hl7", ReportsConfig(encoding=encoding)))
+
+
 def test_a_message_that_is_too_long_is_not_held_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
