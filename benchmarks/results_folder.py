@@ -211,6 +211,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "to_explain": {"capacity": 40},
     "study_film": {"study_instance_uid": None, "finding": FINDING},
     "known_reports": {},
+    "known_bad_records": {},
     "reports_to_label": {"lexicon_sha256": "lexicon"},
     "operating_point": {"finding": FINDING, "operating_point": "default"},
     "list": {"capacity": 40, "since": None, "statuses": []},

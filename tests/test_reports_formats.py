@@ -298,8 +298,24 @@ def test_a_feed_that_has_changed_its_format_ends_with_4(tmp_path: Path) -> None:
         "sql", "select count(*) as n from reports", "-r", "r", "--format", "json", cwd=tmp_path
     )
     assert json.loads(kept.stdout) == [{"n": 1}]
-    (tmp_path / "reports.jsonl").write_text(fine + '{"body": "No fracture."}\n' * 19)
+    # The next night the same lines are no news, but further ones are.
+    known = vfscreen("reports", "import", "reports.jsonl", "-r", "r", cwd=tmp_path)
+    assert "20 bad records known" in known.stdout
+    failures = vfscreen(
+        "sql",
+        "select count(*) as n from parts.failures",
+        "-r",
+        "r",
+        "--format",
+        "json",
+        cwd=tmp_path,
+    )
+    assert json.loads(failures.stdout) == [{"n": 20}]
+    (tmp_path / "reports.jsonl").write_text(fine + '{"body": "No fracture."}\n' * 39)
     vfscreen("reports", "import", "reports.jsonl", "-r", "r", cwd=tmp_path)
+    (tmp_path / "reports.jsonl").write_text(fine + '{"body": "No fracture."}\n' * 60)
+    ended = vfscreen("reports", "import", "reports.jsonl", "-r", "r", cwd=tmp_path, check=False)
+    assert ended.returncode == 4
 
 
 def test_a_later_version_replaces_an_earlier_one_and_both_are_kept(tmp_path: Path) -> None:

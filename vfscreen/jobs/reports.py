@@ -169,12 +169,15 @@ def _import(run: Run, items: "Iterable[Item]", stop: Callable[[], bool]) -> None
 
     with connect(run.results) as catalogue:
         known = _sorted_keys(ask(catalogue, "known_reports")["content_key"])
+        bad = ask(catalogue, "known_bad_records")
+    known_bad = set(zip(bad["instance_key"].to_pylist(), bad["message"].to_pylist(), strict=True))
     problems = _Problems()
     with progress("reading reports", unit="reports") as show:
         for chunk in _chunks(items):
             show(len(chunk))
             records = [item for item in chunk if isinstance(item, ReportRecord)]
-            failures = [item for item in chunk if isinstance(item, Failure)]
+            all_bad = [item for item in chunk if isinstance(item, Failure)]
+            failures = [f for f in all_bad if (f.instance_key, f.message) not in known_bad]
             new, known = _new(records, known)
             _write(run, new, failures)
             for failure in failures:
@@ -183,7 +186,8 @@ def _import(run: Run, items: "Iterable[Item]", stop: Callable[[], bool]) -> None
                 "imported": len(new),
                 "already_there": len(records) - len(new),
                 "bad_records": len(failures),
-                "not_reports": len(chunk) - len(records) - len(failures),
+                "bad_records_known": len(all_bad) - len(failures),
+                "not_reports": len(chunk) - len(records) - len(all_bad),
                 "unknown_status": sum(record.unknown_status for record in new),
             }
             for state, count in counts.items():

@@ -152,7 +152,8 @@ def verdict(run: Run, config: Config, stopped: str | None) -> VfscreenError | No
 def reports_verdict(run: Run, config: Config) -> TooManyFailuresError | None:
     """The error of a run that has read a source in which too many records are no reports.
 
-    A feed that has changed its format must not look like a night without news.
+    A feed that has changed its format must not look like a night without news; records that were
+    bad in the same place before are no news.
     """
     counts = run.ledger.reports
     bad = counts.get("bad_records", 0)

@@ -56,6 +56,7 @@ QUERIES = (
     "to_explain",
     "study_film",
     "known_reports",
+    "known_bad_records",
     "archive_reports",
     "reports_to_label",
     "unmatched_by_reason",
