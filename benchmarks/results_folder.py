@@ -225,10 +225,19 @@ ASKED: dict[str, dict[str, Any]] = {
     "reporting_by_group": {"finding": FINDING, "threshold": THRESHOLD},
     "rcr_audit": {"finding": FINDING, "threshold": THRESHOLD},
     "turnaround": {},
-}
+    "archive_reports": {
+        "archive_root": "/archive",
+        "sr_classes": ["1.2.840.10008.5.1.4.1.1.88.11"],
+        "transient_nights": 3,
+    },
+    "audit_population": {
+        "finding": FINDING, "threshold": THRESHOLD, "since": None, "until": None,
+    },
+    "audit_counts": {"audit_id": "none"},
+}  # fmt: skip
 """Parameters of each query; None for the study of the first listed patient."""
-BY_FLAG = {"flag_candidates", "flag_changes"}
-"""Asked together, over temporary tables: as `flag` does."""
+NOT_ALONE = {"flag_candidates", "flag_changes", "audit_strata", "audit_draw"}
+"""Asked over temporary tables: the first two by `flag`, the others of `audit_population`'s rows."""
 
 
 def build(folder: Path, films: int) -> None:
@@ -365,7 +374,7 @@ def _question(catalogue: duckdb.DuckDBPyConnection, name: str) -> tuple[str, dic
 
 def ask_all(folder: Path, names: list[str]) -> Iterator[dict[str, Any]]:
     """Each in a process of its own, so that its peak memory is its own."""
-    for name in names or [*VIEWS, *(n for n in QUERIES if n not in BY_FLAG), "flag"]:
+    for name in names or [*VIEWS, *(n for n in QUERIES if n not in NOT_ALONE), "flag"]:
         answer = subprocess.run(
             [sys.executable, "-m", "benchmarks.results_folder", "one", str(folder), name],
             capture_output=True, text=True, check=False,
