@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.label_systems import SYSTEMS, VFSCREEN
+from benchmarks.report import replaced
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -238,24 +239,15 @@ def _linearity(result: Figures) -> list[str]:
     ]
 
 
-def replaced(page: str, tables: str) -> str:
-    """A page with its tables replaced.
-
-    Raises
-    ------
-    ValueError
-        The page has no place for them.
-    """
-    if not _PAGE.search(page):
-        raise ValueError(f"there is no {BEGIN} ... {END}")
-    return _PAGE.sub(lambda _: f"{BEGIN}\n{tables}{END}", page)
+def _with_tables(page: str, tables: str) -> str:
+    return replaced(page, tables, BEGIN, END)
 
 
 def write(source: Path) -> None:
     """Put the tables of a results file into both pages."""
     result = json.loads(source.read_text())
     for page, full in TARGETS.items():
-        page.write_text(replaced(page.read_text(), render(result, source.name, full=full)))
+        page.write_text(_with_tables(page.read_text(), render(result, source.name, full=full)))
 
 
 def out_of_step() -> list[str]:
@@ -268,7 +260,9 @@ def out_of_step() -> list[str]:
         source = RESULTS / named[1] if named else None
         if source is None or not source.is_file():
             wrong.append(f"{name} names no results file of reports that is there")
-        elif replaced(text, render(json.loads(source.read_text()), source.name, full=full)) != text:
+        elif text != _with_tables(
+            text, render(json.loads(source.read_text()), source.name, full=full)
+        ):
             wrong.append(f"{name} is out of step with {source.name}")
     return wrong
 

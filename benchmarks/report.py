@@ -246,18 +246,18 @@ def _canary(measured: dict[Key, Row], failed: Counter[Key], size: int) -> list[s
     ]
 
 
-def replaced(text: str, tables: str) -> str:
-    """A page with its tables replaced.
+def replaced(text: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
+    """A page with the tables between its markers replaced.
 
     Raises
     ------
     ValueError
         The page has no place for them.
     """
-    pattern = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
+    pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
     if not pattern.search(text):
-        raise ValueError(f"there is no {BEGIN} ... {END}")
-    return pattern.sub(lambda _: f"{BEGIN}\n{tables}{END}", text)
+        raise ValueError(f"there is no {begin} ... {end}")
+    return pattern.sub(lambda _: f"{begin}\n{tables}{end}", text)
 
 
 def out_of_step() -> list[str]:

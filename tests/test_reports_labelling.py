@@ -1,48 +1,19 @@
 """The labeller against a table that a radiologist can read, and against hostile text."""
 
 import random
-import re
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
+from report_tables import answer, rows_of
 
-from vfscreen.reports.labelling import ReportLabel, label
+from vfscreen.reports.labelling import label
 from vfscreen.reports.lexicon import load
 
 LEXICON = load()
-_SPEC = Path(__file__).with_name("reports_spec.md")
 
 
-def _rows() -> list[tuple[str, str, tuple[str, ...], frozenset[str]]]:
-    rows = []
-    for line in _SPEC.read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if not line.startswith("|") or cells[0] in ("report", "---"):
-            continue
-        text, status, levels, also = (*cells, "", "")[:4]
-        names = tuple(re.findall(r"\w+", levels))
-        rows.append(
-            (text.replace(" // ", "\n"), status, names, frozenset(re.findall(r"\w+", also)))
-        )
-    return rows
-
-
-ROWS = _rows()
-
-
-def _answer(labelled: ReportLabel) -> tuple[object, ...]:
-    """All that must not depend on case and line breaks: everything but the quoted sentences."""
-    return (
-        labelled.report_status,
-        labelled.history,
-        labelled.levels,
-        labelled.acuity,
-        labelled.severity,
-        labelled.recommendation,
-        tuple((e.section, e.rule_id, e.assertion) for e in labelled.evidence),
-    )
+ROWS = [row[1:] for row in rows_of("reports_spec.md")]
 
 
 def test_the_table_is_large_enough() -> None:
@@ -79,7 +50,7 @@ def test_row(text: str, status: str, levels: tuple[str, ...], also: frozenset[st
 def test_case_and_line_breaks_change_nothing(change: object) -> None:
     assert callable(change)
     for text, *_ in ROWS:
-        assert _answer(label(change(text), LEXICON)) == _answer(label(text, LEXICON)), text
+        assert answer(label(change(text), LEXICON)) == answer(label(text, LEXICON)), text
 
 
 def test_any_line_breaks_blanks_and_case_change_nothing() -> None:
@@ -90,7 +61,7 @@ def test_any_line_breaks_blanks_and_case_change_nothing() -> None:
             rng.choice(blanks) if c == " " and rng.random() < 0.5 else c for c in text
         )
         changed = "".join(c.upper() if rng.random() < 0.5 else c.lower() for c in changed)
-        assert _answer(label(changed, LEXICON)) == _answer(label(text, LEXICON)), changed
+        assert answer(label(changed, LEXICON)) == answer(label(text, LEXICON)), changed
 
 
 def test_offsets_point_at_the_mention_in_the_original_text() -> None:

@@ -7,49 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+from report_tables import answer, rows_of
 
 from vfscreen.errors import ReportsError
-from vfscreen.reports.labelling import ReportLabel, label
+from vfscreen.reports.labelling import label
 from vfscreen.reports.lexicon import LEVELS, Lexicon, load
 
-_SPEC = Path(__file__).with_name("reports_languages.md")
-
-
-def _rows() -> list[tuple[str, str, str, tuple[str, ...], frozenset[str]]]:
-    rows, finding = [], ""
-    for line in _SPEC.read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            finding = line.split()[1]
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if not line.startswith("|") or cells[0] in ("report", "---"):
-            continue
-        text, status, levels, also = cells
-        names = tuple(re.findall(r"\w+", levels))
-        rows.append(
-            (
-                finding,
-                text.replace(" // ", "\n"),
-                status,
-                names,
-                frozenset(re.findall(r"\w+", also)),
-            )
-        )
-    return rows
-
-
-ROWS = _rows()
-
-
-def _answer(labelled: ReportLabel) -> tuple[object, ...]:
-    return (
-        labelled.report_status,
-        labelled.history,
-        labelled.levels,
-        labelled.acuity,
-        labelled.severity,
-        labelled.recommendation,
-        tuple((e.section, e.rule_id, e.assertion) for e in labelled.evidence),
-    )
+ROWS = rows_of("reports_languages.md")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +52,7 @@ def test_case_and_line_breaks_change_nothing(change: object) -> None:
     assert callable(change)
     for finding, text, *_ in ROWS:
         lexicon = load(finding=finding)
-        assert _answer(label(change(text), lexicon)) == _answer(label(text, lexicon)), text
+        assert answer(label(change(text), lexicon)) == answer(label(text, lexicon)), text
 
 
 def test_spanish_is_read_without_its_accents_and_with_them_apart() -> None:
@@ -101,7 +65,7 @@ def test_spanish_is_read_without_its_accents_and_with_them_apart() -> None:
         apart = unicodedata.normalize("NFD", text)
         bare = "".join(c for c in apart if not unicodedata.combining(c))
         for form in (apart, bare):
-            assert _answer(label(form, lexicon)) == _answer(label(text, lexicon)), form
+            assert answer(label(form, lexicon)) == answer(label(text, lexicon)), form
 
 
 _SIMPLIFIED = str.maketrans(
@@ -117,7 +81,7 @@ def test_simplified_characters_and_full_width_forms_are_read_as_the_others() -> 
             continue
         lexicon = load(finding=finding)
         for form in (text.translate(_SIMPLIFIED), text.translate(wide)):
-            assert _answer(label(form, lexicon)) == _answer(label(text, lexicon)), form
+            assert answer(label(form, lexicon)) == answer(label(text, lexicon)), form
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def count_unmatched(run: Run, config: Config) -> None:
     """Note in the ledger how many reports count for no study, by reason, as matched now."""
+    # Whether patient and day match is one of the settings, which the views read.
     if record_settings(run.results, config, run.run_id):
         publish(run.results)
     question = query("unmatched_by_reason")

@@ -14,6 +14,7 @@ from vfscreen.reports.mentions import Mention, mentions_of
 from vfscreen.reports.parsing import Parsed, parse
 from vfscreen.reports.recommendation import recommends
 from vfscreen.reports.sections import COUNTING, sentences
+from vfscreen.reports.statuses import ADDENDUM, CANCELLED, normal_status
 
 STATUSES = ("not_mentioned", "denied", "ambiguous", "uncertain", "reported")
 """From the weakest to the strongest."""
@@ -21,9 +22,6 @@ STATUSES = ("not_mentioned", "denied", "ambiguous", "uncertain", "reported")
 # Characters of a sentence quoted on each side of a mention: whole sentences, except of text that
 # has none, where quoting all of it at each mention would take quadratic memory.
 _QUOTED_EACH_SIDE = 500
-# A report that was withdrawn says nothing; HL7 table 0123 and FHIR diagnostic-report-status.
-_WITHDRAWN = frozenset({"x", "w", "d", "cancelled", "canceled", "entered-in-error", "deleted"})
-_ADDENDUM = frozenset({"addendum", "appended", "add"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +80,24 @@ def label(text: str, lexicon: Lexicon, result_status: str | None = None) -> Repo
     lexicon : Lexicon
         Names the finding; of one that reads several languages, the text's own is taken.
     result_status : str, optional
-        As the source gives it: a withdrawn report says nothing, an addendum counts as one.
+        In any of the words of `statuses`: a cancelled report says nothing, an addendum counts as
+        one.
 
     Returns
     -------
     ReportLabel
         The same for any line breaks and any case. Time is linear in the length of the text.
     """
-    status = (result_status or "").strip().lower()
+    status = normal_status(result_status)
     lexicon, words = lexicon.reading(text)
-    if status in _WITHDRAWN or lexicon.triggers.isdisjoint(words):  # most reports end here
+    if status == CANCELLED or lexicon.triggers.isdisjoint(words):  # most reports end here
         return ReportLabel(
             lexicon.finding, "not_mentioned", False, (), "unspecified", None, False, ()
         )
     parsed = parse(text, lexicon)
     parts = sentences(parsed)
     mentions = mentions_of(parsed, parts)
-    late = status in _ADDENDUM
+    late = status == ADDENDUM
     body = [m for m in mentions if m.section in COUNTING and m.section != "addendum" and not late]
     added = [m for m in mentions if m.section == "addendum" or (late and m.section in COUNTING)]
     report_status = _overruled(_strongest(body), _strongest(added), body, added)

@@ -208,7 +208,7 @@ def _compile(label: str, raw: bytes) -> Lexicon:
 
 _RULES = (
     "attributes", "candidates", "context", "discourse", "labelling", "levels", "mentions",
-    "parsing", "phrases", "predicates", "recommendation", "sections", "sites", "tokens",
+    "parsing", "phrases", "predicates", "recommendation", "sections", "sites", "statuses", "tokens",
 )  # fmt: skip
 
 
