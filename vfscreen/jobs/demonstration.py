@@ -1,7 +1,7 @@
 """Train the demonstration checkpoint on phantom films.
 
-`python -m vfscreen.jobs.train --out demo.safetensors --minutes 8`. This module is imported by
-every renderer process: torch is imported where it is used.
+`python -m vfscreen.jobs.demonstration --out demo.safetensors --minutes 8`. This module is imported
+by every renderer process: torch is imported where it is used.
 """
 
 import json
@@ -275,7 +275,8 @@ def _provenance(plan: CachePlan, training: Any, init: Path | None) -> dict[str, 
             "torchvision": str(torchvision.__version__),
             "python": platform.python_version(),
         },
-        "command": "vfscreen.jobs.train " + " ".join(a for a in sys.argv[1:] if "/" not in a),
+        "command": "vfscreen.jobs.demonstration "
+        + " ".join(a for a in sys.argv[1:] if "/" not in a),
     }
 
 

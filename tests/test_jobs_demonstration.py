@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vfscreen.errors import UsageError
+from vfscreen.jobs.demonstration import NAME, train_demonstration
 from vfscreen.jobs.estimate import checkpoint_accuracy
 from vfscreen.jobs.phantom_cache import CachePlan, PhantomCache, _render_rows, rendering, wait_for
-from vfscreen.jobs.train import NAME, train_demonstration
 from vfscreen.model.checkpoint import read_info
 
 PLAN = CachePlan(validation=1, training=3, seed=5)
