@@ -124,6 +124,41 @@ def test_boxes_lie_on_the_film_around_what_is_fractured(
             assert -1 < box["y0"] < box["y1"] < row["rows"] + 1
 
 
+def test_labels_say_of_every_film_for_presentation_what_the_truth_says(
+    written: tuple[Path, PhantomSummary],
+) -> None:
+    out, _ = written
+    labels = {
+        r["sop_instance_uid"]: r["vertebral_fracture"] for r in reports_of(out / "labels.csv")
+    }
+    truth = {r["sop_instance_uid"]: r for r in truth_of(out) if r["eligible"]}
+    assert labels == {uid: f"{row['vertebral_fracture']:d}" for uid, row in truth.items()}
+    assert set(labels.values()) == {"0", "1"}
+
+
+def test_marks_hold_the_fractured_and_all_visible_vertebrae(
+    written: tuple[Path, PhantomSummary],
+) -> None:
+    out, _ = written
+    truth = {r["sop_instance_uid"]: r for r in truth_of(out)}
+    marks = reports_of(out / "marks.csv")
+    fractured = [m for m in marks if m["finding"] == "vertebral_fracture"]
+    assert Counter(m["sop_instance_uid"] for m in fractured) == {
+        uid: len(r["levels"]) for uid, r in truth.items() if r["levels"] and r["eligible"]
+    }
+    assert all(m["level"] in truth[m["sop_instance_uid"]]["levels"] for m in fractured)
+    whole = [m for m in marks if m["finding"] == "vertebra"]
+    assert {m["sop_instance_uid"] for m in whole} == {u for u, r in truth.items() if r["eligible"]}
+    named = {(m["sop_instance_uid"], m["level"]) for m in whole}
+    assert len(named) == len(whole) > 6 * len(truth)
+    assert {(m["sop_instance_uid"], m["level"]) for m in fractured} <= named
+    for mark in marks:
+        film = truth[mark["sop_instance_uid"]]
+        x0, y0, x1, y1, x, y = (float(mark[k]) for k in ("x0", "y0", "x1", "y1", "x", "y"))
+        assert 0 <= x0 < x < x1 <= film["columns"]
+        assert 0 <= y0 < y < y1 <= film["rows"]
+
+
 def test_raw_films_are_not_eligible_and_the_others_are(
     written: tuple[Path, PhantomSummary],
 ) -> None:
@@ -188,6 +223,7 @@ def test_counterfactual_studies_differ_by_their_finding_only(tmp_path: Path) -> 
     )
     rows = truth_of(tmp_path)
     files = instances(tmp_path / "archive")
+    marks = [m for m in reports_of(tmp_path / "marks.csv") if m["finding"] != "vertebra"]
     assert len(rows) == 6
     assert len({r["patient_id"] for r in rows}) == len({r["study_instance_uid"] for r in rows}) == 6
     for pair in {r["pair"] for r in rows}:
@@ -203,6 +239,11 @@ def test_counterfactual_studies_differ_by_their_finding_only(tmp_path: Path) -> 
         difference = np.abs(
             displayed(plain, stored_values(plain)) - displayed(fracture, stored_values(fracture))
         )
+        # The marks are in pixels of the stored film: there it is that the film has changed.
+        for mark in marks:
+            if mark["sop_instance_uid"] == films["fracture"]["sop_instance_uid"]:
+                x0, y0, x1, y1 = (round(float(mark[k])) for k in ("x0", "y0", "x1", "y1"))
+                assert difference[y0:y1, x0:x1].mean() > 4 * difference.mean()
         # Lossy codecs and percentiles spread a local difference thinly over the film.
         assert np.median(difference) < 0.01
         assert difference.max() > 0.1

@@ -15,7 +15,7 @@ FULL_SIZE_PX = (2000, 2700)
 def run_phantom(
     out: Path, *, studies: int, seed: int, long_side_px: int, counterfactuals: bool, workers: int
 ) -> "PhantomSummary":
-    """Write `archive/`, `reports.csv` and `truth.parquet` into a new folder.
+    """Write an archive with its reports, labels, marks and truth into a new folder.
 
     Raises
     ------

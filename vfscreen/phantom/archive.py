@@ -6,6 +6,8 @@
     OUT/reports.csv          the reports that have arrived: what `report_status` is about
     OUT/reports_late.csv     reports that arrive days later: whole studies, in no other file
     OUT/truth.parquet        a row a film of the studies (not of the clutter)
+    OUT/labels.csv           a row a film of the studies that is for presentation
+    OUT/marks.csv            on these films, where the fractured and all other vertebrae are
 
 The same seed and version give the same bytes, whatever the number of workers. Every study draws
 from streams of its own, files carry a fixed time, and nothing asks the clock.
@@ -28,7 +30,7 @@ from vfscreen.phantom.clutter import FORBIDDEN, write_clutter
 from vfscreen.phantom.dicom_habits import draw_habit
 from vfscreen.phantom.streams import stream
 from vfscreen.phantom.study import StudyPlan, WrittenStudy, write_group
-from vfscreen.phantom.truth import write_reports, write_truth
+from vfscreen.phantom.truth import LabelRow, MarkRow, ReportRow, write_rows, write_truth
 
 # "Today" of every archive: its newest study is just before.
 REFERENCE = datetime(2025, 6, 30, 18, 0)
@@ -39,6 +41,9 @@ SHARE_LATER_STUDY = 0.06
 LATER_DAYS = (60, 900)
 # One in so many studies has an accession number that another site has given as well.
 SHARED_ACCESSION_EVERY = 30
+
+# What lies beside the archive.
+BESIDE = ("truth.parquet", "reports.csv", "reports_late.csv", "labels.csv", "marks.csv")
 
 Progress = Callable[[int], None]
 
@@ -145,11 +150,14 @@ def _write(
             progress(1)
     clutter = write_clutter(root, seed)
     truth = [row for study in written for row in study.truth]
-    beside = (out / "truth.parquet", out / "reports.csv", out / "reports_late.csv")
-    write_truth(beside[0], truth)
-    count = write_reports(beside[1], (r for s in written for r in s.reports))
-    late = write_reports(beside[2], (r for s in written for r in s.late_reports))
-    _settle(root, beside)
+    write_truth(out / "truth.parquet", truth)
+    count = write_rows(out / "reports.csv", ReportRow, (r for s in written for r in s.reports))
+    late = write_rows(
+        out / "reports_late.csv", ReportRow, (r for s in written for r in s.late_reports)
+    )
+    write_rows(out / "labels.csv", LabelRow, (r for s in written for r in s.labels))
+    write_rows(out / "marks.csv", MarkRow, (r for s in written for r in s.marks))
+    _settle(root, tuple(out / name for name in BESIDE))
     (root / FORBIDDEN).chmod(0o000)
     sizes = [size for study in written for size in study.file_sizes]
     return PhantomSummary(

@@ -51,6 +51,8 @@ class Film:
     boxes : dict
         (x0, y0, x1, y1) in pixels per vertebra T10 to L5: the projected body after deformity.
         A box may lie partly or wholly outside the film.
+    visible : tuple of str
+        The levels whose box has its centre in the exposed field, from the top down.
     pixel_spacing_mm : float
         At the detector.
     vertebra_height_px : float
@@ -63,6 +65,7 @@ class Film:
 
     pixels: NDArray[np.float32]
     boxes: dict[str, Box]
+    visible: tuple[str, ...]
     pixel_spacing_mm: float
     vertebra_height_px: float
     variant: Variant
@@ -140,9 +143,11 @@ def _render(
         vertebrae = spine_of(patient, variant)
         spine = plain if variant is Variant.PLAIN else _with_spine(scene, vertebrae, cache)
         pixels = _expose(scene, spine, scatter, mesh, span)
+        boxes = _boxes(scene, vertebrae)
         films[variant] = Film(
             pixels=pixels,
-            boxes=_boxes(scene, vertebrae),
+            boxes=boxes,
+            visible=tuple(level for level, box in boxes.items() if _exposed(scene, box)),
             pixel_spacing_mm=scene.pixel_mm,
             vertebra_height_px=_lumbar_height_mm(patient) / scene.pixel_mm,
             variant=variant,
@@ -348,6 +353,14 @@ def _boxes(scene: _Scene, vertebrae: tuple[Vertebra, ...]) -> dict[str, Box]:
                 (y1 - field.y0_mm) / pixel_mm,
             )
     return boxes
+
+
+def _exposed(scene: _Scene, box: Box) -> bool:
+    """Whether the centre of a box lies where the collimator is open."""
+    row, column = int((box[1] + box[3]) // 2), int((box[0] + box[2]) // 2)
+    height, width = scene.shape
+    inside = 0 <= row < height and 0 <= column < width
+    return inside and bool(scene.open_field[row, column] > 0.5)
 
 
 def _lumbar_height_mm(patient: Patient) -> float:

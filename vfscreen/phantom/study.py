@@ -1,6 +1,7 @@
 """One study of the archive: its films, files, reports and truth."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -23,8 +24,10 @@ from vfscreen.phantom.headers import (
 from vfscreen.phantom.reporting import NO_REPORTS, report_study
 from vfscreen.phantom.stored_values import Modality, Voi, to_stored
 from vfscreen.phantom.streams import stream
-from vfscreen.phantom.truth import ReportRow
+from vfscreen.phantom.truth import LabelRow, MarkRow, ReportRow
 
+# Hundredths of a pixel: finer than anybody can draw a box.
+MARK_DECIMALS = 2
 # A folder name in Latin-1, as an old Windows server left it: no valid UTF-8.
 LATIN1_FOLDER = os.fsdecode(b"R\xf6ntgen alt")
 
@@ -71,6 +74,8 @@ class WrittenStudy:
     truth: list[dict[str, object]]
     reports: tuple[ReportRow, ...]
     late_reports: tuple[ReportRow, ...]
+    labels: list[LabelRow]
+    marks: list[MarkRow]
     file_sizes: list[int]
     transfer_syntax_uid: str
 
@@ -108,6 +113,8 @@ def _write_study(
         else NO_REPORTS
     )
     truth: list[dict[str, object]] = []
+    labels: list[LabelRow] = []
+    marks: list[MarkRow] = []
     sizes: list[int] = []
     for number, (shown, how) in enumerate(_exposures(plan, patient, film, habit), start=1):
         raw = how is not habit
@@ -146,7 +153,24 @@ def _write_study(
                 and min(rows_px, columns_px) >= EligibilityConfig().min_short_side_px,
             }
         )
-    return WrittenStudy(truth, said.rows, said.late_rows, sizes, str(habit.transfer_syntax))
+        if not raw:
+            uid = str(exposure.sop_instance_uid)
+            labels.append(LabelRow(uid, int(bool(shown.fractures))))
+            marks += _marks_of_film(uid, shown, rows_px, columns_px)
+    return WrittenStudy(
+        truth, said.rows, said.late_rows, labels, marks, sizes, str(habit.transfer_syntax)
+    )
+
+
+def _marks_of_film(uid: str, film: Film, rows_px: int, columns_px: int) -> Iterator[MarkRow]:
+    """Yield the fractured vertebrae, then all that are in view."""
+    shown = [("vertebral_fracture", f.level) for f in film.fractures]
+    shown += [("vertebra", level) for level in film.visible]
+    for finding, level in shown:
+        x0, y0, x1, y1 = (float(v) for v in film.boxes[level])
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        box = max(x0, 0.0), max(y0, 0.0), min(x1, columns_px), min(y1, rows_px)
+        yield MarkRow(uid, finding, level, *(round(v, MARK_DECIMALS) for v in (*box, x, y)))
 
 
 def _truth_of_film(patient: Patient, film: Film) -> dict[str, object]:

@@ -1,15 +1,19 @@
-"""`truth.parquet` and the reports files: what lies beside the archive, one place for the columns.
+"""What lies beside the archive: truth, reports, labels and marks, one place for the columns.
 
-Nothing but evaluation reads the truth.
+Labels and marks are what a site would have to train on; nothing but evaluation reads the truth.
 """
 
 import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 BOX = pa.struct(
     [
@@ -67,16 +71,45 @@ class ReportRow:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One line of labels.csv: a film for presentation, and whether it shows the finding."""
+
+    sop_instance_uid: str
+    vertebral_fracture: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRow:
+    """One line of marks.csv: a vertebra on a film, in pixels of the stored image.
+
+    `finding` is `vertebral_fracture` for a row a fractured vertebra, and `vertebra` for a row a
+    visible vertebra, fractured or not. The box ends at the film's edge; (x, y) is its centre.
+    """
+
+    sop_instance_uid: str
+    finding: str
+    level: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    x: float
+    y: float
+
+
 def write_truth(path: Path, rows: list[dict[str, object]]) -> None:
     """Write the truth table, a row a film."""
     pq.write_table(pa.Table.from_pylist(rows, schema=TRUTH), path, compression="zstd")
 
 
-def write_reports(path: Path, rows: Iterable[ReportRow]) -> int:
-    """Write a reports CSV (UTF-8, RFC 4180 quoting); return the number of reports."""
+def write_rows(
+    path: Path, kind: "type[DataclassInstance]", rows: "Iterable[DataclassInstance]"
+) -> int:
+    """Write rows of one kind as CSV (UTF-8, RFC 4180 quoting); return how many there were."""
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(ReportRow)], lineterminator="\r\n")
+        writer = csv.DictWriter(file, [f.name for f in fields(kind)], lineterminator="\r\n")
         writer.writeheader()
         for row in rows:
             writer.writerow(asdict(row))
