@@ -1,11 +1,11 @@
-"""`checkpoint info`, `train` and `doctor`: what a site's physicist runs."""
+"""`checkpoint info` and `doctor`: what a site's physicist runs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vfscreen.cli.options import ConfigOption, ResultsOption, load_config
+from vfscreen.cli.options import ConfigOption, load_config
 
 
 def checkpoint_info(
@@ -34,22 +34,9 @@ def doctor(
         raise typer.Exit(3)
 
 
-def evaluate(
-    results: ResultsOption,
-    truth: Annotated[Path, typer.Option(help="The phantom's truth.parquet.", exists=True)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Hold screened phantom films against their truth: the figures of the model card."""
-    from vfscreen.cli.tables import print_evaluation
-    from vfscreen.jobs.evaluate import run_evaluate
-
-    print_evaluation(run_evaluate(results, truth), as_json=as_json)
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(doctor)
-    app.command()(evaluate)
     group = typer.Typer(no_args_is_help=True, help="Checkpoints.")
     group.command("info")(checkpoint_info)
     app.add_typer(group, name="checkpoint")

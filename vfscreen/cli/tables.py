@@ -1,6 +1,5 @@
 """What each command shows of its result: tables that read well on a terminal and in a journal."""
 
-import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
     from vfscreen.jobs.demo import Demonstration
     from vfscreen.jobs.doctor import Check
-    from vfscreen.jobs.evaluate import Area, Evaluation, Rate
     from vfscreen.jobs.listing import StatusOfResults
     from vfscreen.model.checkpoint import CheckpointInfo
     from vfscreen.phantom.archive import PhantomSummary
@@ -267,40 +265,6 @@ def print_demo(demo: "Demonstration") -> None:
     results = demo.folder / "results"
     typer.echo(f"\nFilms, heatmaps and reports side by side: {results / 'worklist.html'}")
     typer.echo(f"The whole list: vfscreen flagged --results {results}")
-
-
-def print_evaluation(evaluation: "Evaluation", *, as_json: bool) -> None:
-    """The figures of the model card."""
-    if as_json:
-        typer.echo(json.dumps(evaluation.to_json(), indent=1))
-        return
-    rows = [[f"AUC, {name}", *_area(area)] for name, area in evaluation.areas.items()]
-    for group in (evaluation.sensitivity, evaluation.pairs):
-        rows += [[name, *_share(rate)] for name, rate in group.items()]
-    rows += [
-        [f"Grad-CAM maximum on a fractured vertebra, {name}", *_share(rate)]
-        for name, rate in evaluation.heatmaps.items()
-    ]
-    if evaluation.listed is not None:
-        rows.append(["listed in the first 1.5 N rows", *_share(evaluation.listed)])
-    print_table(["figure", "value", "95 % interval", "of"], rows)
-    typer.echo(
-        f"{evaluation.studies:,} studies; {evaluation.films_not_screened:,} eligible films were "
-        "not screened. Phantoms only: nothing here is about patients."
-    )
-
-
-def _area(area: "Area") -> list[str]:
-    counts = f"{area.positives} against {area.negatives}"
-    return [f"{area.auc:.3f}", f"{area.low:.3f} to {area.high:.3f}", counts]
-
-
-def _share(rate: "Rate") -> list[str]:
-    return [
-        f"{rate.share:.1%}",
-        f"{rate.low:.1%} to {rate.high:.1%}",
-        f"{rate.count} of {rate.total}",
-    ]
 
 
 def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:

@@ -309,7 +309,8 @@ def _card() -> str:
     """The shipped model's card without its figures: those are another network's."""
     card = (files("vfscreen.model") / "model_card.md").read_text(encoding="utf-8")
     about = card.split("## Figures")[0]
-    return f"{about}## Figures\n\nNone yet: screen unseen phantoms, then `vfscreen evaluate`.\n"
+    then = "`python -m vfscreen.jobs.phantom_figures`"
+    return f"{about}## Figures\n\nNone yet: screen unseen phantoms, then {then}.\n"
 
 
 def _line(figures: dict[str, float]) -> str:

@@ -1,11 +1,16 @@
 """Hold screened phantom films against their truth: the figures of the model card.
 
-The only job that reads a truth file; no other job may know that one exists.
+The only job that reads a truth file; no other job may know that one exists. Run by
+`python -m vfscreen.jobs.phantom_figures RESULTS TRUTH`: a site has no truth file, and evaluates by
+`vfscreen evaluate`.
 """
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from vfscreen.errors import InputError
 from vfscreen.results.catalogue import connect
@@ -39,7 +44,7 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class PhantomFigures:
     """What the demonstration checkpoint does on phantoms it has never seen."""
 
     studies: int
@@ -114,7 +119,7 @@ order by registered_at desc limit 1
 """
 
 
-def run_evaluate(results_path: Path, truth: Path) -> Evaluation:
+def phantom_figures(results_path: Path, truth: Path) -> PhantomFigures:
     """Compare a results folder with the truth of the phantom archive that it screened.
 
     Raises
@@ -133,7 +138,7 @@ def run_evaluate(results_path: Path, truth: Path) -> Evaluation:
     if not studies:
         raise InputError("None of the films in the truth file has been screened in this folder.")
     drawn = [s for s in studies if s["drawn"]]
-    return Evaluation(
+    return PhantomFigures(
         studies=len(drawn),
         films_not_screened=missing,
         areas=_areas(drawn),
@@ -215,3 +220,46 @@ def _sensitivity(drawn: list[dict[str, Any]], threshold: float) -> dict[str, Rat
         rates[f"sensitivity, grade {grade}"] = _rate(sum(hits), len(hits))
     clear = [s["probability"] < threshold for s in drawn if not s["fractured"]]
     return rates | {"specificity": _rate(sum(clear), len(clear))}
+
+
+def card(figures: PhantomFigures) -> str:
+    """The table of the model card, as Markdown."""
+    rows = [
+        (f"AUC, {name}", f"{a.auc:.3f} ({a.low:.3f} to {a.high:.3f})", a.positives, "against",
+         a.negatives)
+        for name, a in figures.areas.items()
+    ]  # fmt: skip
+    rates = figures.sensitivity | figures.pairs
+    rates |= {
+        f"Grad-CAM maximum on a fractured vertebra, {name}": rate
+        for name, rate in figures.heatmaps.items()
+    }
+    if figures.listed is not None:
+        rates["listed in the first 1.5 N rows"] = figures.listed
+    rows += [
+        (name, f"{r.share:.1%} ({r.low:.1%} to {r.high:.1%})", r.count, "of", r.total)
+        for name, r in rates.items()
+    ]
+    lines = [f"| {name} | {value} | {n} {word} {m} |" for name, value, n, word, m in rows]
+    return "\n".join(["| figure | value (95 % interval) | of |", "|---|---|---|", *lines])
+
+
+def _command(
+    results: Annotated[Path, typer.Argument(help="a results folder")],
+    truth: Annotated[Path, typer.Argument(help="the phantom's truth.parquet", exists=True)],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """The figures of the model card, as Markdown."""
+    figures = phantom_figures(results, truth)
+    if as_json:
+        print(json.dumps(figures.to_json(), indent=1))
+        return
+    print(card(figures))
+    print(
+        f"\n{figures.studies:,} studies; {figures.films_not_screened:,} eligible films were not "
+        "screened. Phantoms only: nothing here is about patients."
+    )
+
+
+if __name__ == "__main__":
+    typer.run(_command)
