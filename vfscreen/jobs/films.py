@@ -1,6 +1,6 @@
 """The path of films through one run: decode, prepare, infer, save, one shard after another."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vfscreen.imaging.workers import DecodePool
     from vfscreen.jobs.lanes import Scored
     from vfscreen.model.checkpoint import CheckpointInfo
+    from vfscreen.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def screen_films(
         ):
             try:
                 for done in path.outcomes(stop):
-                    if done.failures and _gone(root, done.failures):
+                    if archive_gone(root, [lost.reason for lost in done.failures]):
                         raise ArchiveError(
                             "The archive has gone away during the run. What was screened is "
                             "saved; the rest is screened by the next run."
@@ -164,9 +165,9 @@ def pool_options(config: Config) -> dict[str, Any]:
     return {name: getattr(config.decode, name) for name in names}
 
 
-def _gone(root: Path, failures: list[Failure]) -> bool:
+def archive_gone(root: Path, reasons: Collection[FailureReason]) -> bool:
     """Whether files cannot be read because the archive as a whole cannot."""
-    if all(f.reason is not FailureReason.UNREADABLE_FILE for f in failures):
+    if FailureReason.UNREADABLE_FILE not in reasons:
         return False
     try:
         return next(root.iterdir(), None) is None
@@ -217,8 +218,9 @@ class _Path:
         pool: "DecodePool",
     ) -> None:
         self.run, self.films, self.info, self.pool = run, films, info, pool
+        self.spec = info.preprocessing
         self.sample = draw(len(films), config.canary, run.run_id)
-        self.canary = Canary(run, info.preprocessing)
+        self.canary = Canary(run, self.spec)
         self.mode = "reduced" if config.decode.reduced else "full"
         with run.timed("load"):
             from vfscreen.jobs.lanes import Lanes
@@ -289,9 +291,9 @@ class _Path:
         for index in range(len(self.films)):
             film = self.films[index]
             coded = film.transfer_syntax_uid in self.on_gpu
-            yield decode_task(film, index, self.info, "codestream" if coded else self.mode)
+            yield decode_task(film, index, self.spec, "codestream" if coded else self.mode)
             if index in self.sample:
-                yield decode_task(film, index, self.info, "reference")
+                yield decode_task(film, index, self.spec, "reference")
 
     def _scored(self, scored: "Scored") -> Shard:
         """Count a batch and make rows of it."""
@@ -359,17 +361,17 @@ def tasks(
 ) -> "Iterator[DecodeTask]":
     """What the decode workers are given, every pixel; `only` some of the films, by their index."""
     for index in range(len(films)) if only is None else only:
-        yield decode_task(films[index], index, info, "full")
+        yield decode_task(films[index], index, info.preprocessing, "full")
 
 
-def decode_task(film: PlannedFilm, index: int, info: "CheckpointInfo", mode: str) -> "DecodeTask":
+def decode_task(film: PlannedFilm, index: int, spec: "Preprocessing", mode: str) -> "DecodeTask":
     """What a decode worker is given; `index` is the film's place among those of the run."""
     from vfscreen.imaging.tasks import DecodeMode, DecodeTask
 
     return DecodeTask(
         index=index,
         path=str(film.path),
-        preprocessing=info.preprocessing,
+        preprocessing=spec,
         expected_size_bytes=film.size_bytes,
         pixels=film.pixels,
         mode=DecodeMode(mode),
