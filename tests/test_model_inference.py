@@ -37,7 +37,7 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> CheckpointInfo:
     with torch.no_grad():
         for _ in range(3):
             model.train()(films)  # statistics that are not trivial
-        model.backbone.fc.weight.mul_(30)
+        model.output.weight.mul_(30)
     return save(
         tmp_path_factory.mktemp("inference") / "c.safetensors",
         model,
@@ -136,7 +136,7 @@ def test_the_heatmap_is_what_speaks_for_the_finding(info: CheckpointInfo) -> Non
     with torch.inference_mode():
         found = heatmaps(predictor, films, FINDINGS[1])
         features = load_weights(info).feature_maps(films)[1]
-        weights = predictor.reference.backbone.fc.weight[1]
+        weights = predictor.reference.output.weight[1]
         cells = torch.einsum("nchw,c->nhw", features, weights).numpy()
     assert found.shape == (3, 2 * SIZE, 2 * SIZE) and found.dtype == np.float32
     for heatmap, cell in zip(found, cells, strict=True):
@@ -155,7 +155,7 @@ def test_heatmaps_leave_no_hooks_behind(info: CheckpointInfo, films: torch.Tenso
     predictor = Predictor(info, device="cpu", precision="float32")
     first = heatmaps(predictor, films[:2], FINDINGS[0])
     assert np.array_equal(heatmaps(predictor, films[:2], FINDINGS[0]), first)
-    assert not predictor.reference.backbone.layer4._forward_hooks
+    assert not predictor.reference.last._forward_hooks
 
 
 def test_the_peak_is_the_middle_of_the_hottest_place() -> None:

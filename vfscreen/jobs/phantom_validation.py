@@ -58,8 +58,8 @@ class Validation:
             with torch.inference_mode(), _fast(self._device):
                 last = model.feature_maps(x)[1].float()
                 logits.append(model.classify(last.mean((2, 3)))[:, 0])
-                cells = nnf.conv2d(last, model.backbone.fc.weight[:1, :, None, None].float())
-            fine = nnf.interpolate(cells.float(), (56, 56), mode="bilinear")
+                cells = model.cells(last)[:, :1]
+            fine = nnf.interpolate(cells, (56, 56), mode="bilinear")
             at = fine.flatten(1).argmax(1)
             peaks.append(torch.stack([(at % 56 + 0.5) / 56, (at // 56 + 0.5) / 56], 1))
         return Scores(

@@ -52,7 +52,7 @@ def heatmaps(predictor: Predictor, batch: Tensor, finding: str) -> NDArray[np.fl
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        GradCAM(model=model, target_layers=[model.backbone.layer4]) as cam,
+        GradCAM(model=model, target_layers=[model.last]) as cam,
     ):
         for start in range(0, len(batch), _FILMS_AT_A_TIME):
             films = batch[start : start + _FILMS_AT_A_TIME].to(predictor.device)

@@ -15,12 +15,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as nnf
 
 from vfscreen.model.batches import Batches, FilmSource
 from vfscreen.model.inference import cpu_has_bfloat16
 from vfscreen.model.losses import DenseHeads, losses_of
-from vfscreen.model.network import FilmClassifier
+from vfscreen.model.network import FilmClassifier, channels_of
 from vfscreen.model.plan import TrainingPlan
 from vfscreen.model.pruning import (
     apply_masks,
@@ -101,7 +100,7 @@ def train(
     model.train()
     average = copy.deepcopy(model).eval().requires_grad_(False)
     batches = Batches(source, preprocessing, plan, device, rng)
-    heads = DenseHeads(1024, model.backbone.fc.out_features).to(device)
+    heads = DenseHeads(channels_of(model.architecture)[0], model.output.out_features).to(device)
     optimizer = _optimizer(model, heads, plan, device)
     weights = prunable(model)
     masks = nonzero_masks(weights) if already_pruned else {}
@@ -117,8 +116,7 @@ def train(
         films, targets, masks_px = batches.draw(focused=progress < plan.focus_until)
         with autocast():
             third, last = model.feature_maps(films)
-            cells = nnf.conv2d(last, model.backbone.fc.weight[:, :, None, None])
-            dense = heads(third, cells)
+            dense = heads(third, model.cells(last))
         logits = model.classify(last.float().mean((2, 3)))
         losses = losses_of(logits, targets, dense, masks_px, batches.group, plan)
         optimizer.zero_grad(set_to_none=True)
