@@ -12,7 +12,7 @@ import torch
 from dicom_films import anatomy, film, write
 from numpy.typing import NDArray
 
-from vfscreen.config import load as load_config
+from vfscreen.config_file import load as load_config
 from vfscreen.imaging.codestreams import GPU_SYNTAXES, ROUTE
 from vfscreen.imaging.dali import Preparer
 from vfscreen.imaging.decode import decode_film

@@ -10,7 +10,7 @@ import pytest
 import vfscreen
 
 PACKAGE = Path(vfscreen.__file__).parent
-FOUNDATION = {"errors", "config", "privacy", "preprocessing"}
+FOUNDATION = {"errors", "config", "config_file", "privacy", "preprocessing"}
 MIDDLE = {"archive", "imaging", "model", "reports", "phantom"}
 BELOW = {
     "cli": {"cli", "jobs", "results"} | MIDDLE | FOUNDATION,

@@ -1,18 +1,12 @@
-"""The configuration: frozen dataclasses read from one TOML file, validated once.
+"""The configuration: frozen dataclasses, a section of vfscreen.toml each.
 
 Every key carries its meaning in `help`; the reference page in docs/ is generated from here.
 """
 
-import difflib
-import tomllib
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-from vfscreen.errors import ConfigError
-
-T = TypeVar("T")
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 
 def _key(help: str, default: Any, *, low: float | None = None, high: float | None = None) -> Any:
@@ -200,6 +194,107 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Training a network on the site's own films. The defaults are protocol `default`.
+
+    Protocol `chen2021` has others (docs/training.md); a key that the file names wins over both.
+    """
+
+    protocol: str = _key("`default`, or `chen2021` to do as the paper did", "default")
+    architecture: str = _key(
+        "`resnext50_32x4d`, `resnext101_32x8d`, `densenet161`, `densenet169`, `efficientnet_b5` or "
+        "`convnext_tiny`",
+        "resnext50_32x4d",
+    )
+    init: str = _key(
+        "weights to begin with: `imagenet`, `none`, or a file of weights or a checkpoint",
+        "imagenet",
+    )
+    input_size_px: int = _key("side of the square that the network reads", 512, low=32, high=2048)
+    epochs: int = _key("times that every film is seen, at most", 40, low=1, high=10_000)
+    batch_size: int = _key("films a step", 32, low=1, high=4096)
+    learning_rate: float = _key("largest step size of AdamW", 3e-4, low=1e-8, high=1.0)
+    weight_decay: float = _key("of AdamW", 0.02, low=0.0, high=1.0)
+    warm_up: float = _key("share of the training over which the rate rises", 0.06, low=0, high=0.9)
+    final_rate: float = _key(
+        "share of the rate that half a cosine ends with; 1 keeps the rate", 0.01, low=0.0, high=1.0
+    )
+    label_smoothing: float = _key("how far labels are drawn towards 0.5", 0.02, low=0.0, high=0.5)
+    balance: str = _key(
+        "what is done about rare findings: `weights` in the loss, `sampling` of as many films of "
+        "both classes, or `none`",
+        "weights",
+    )
+    frozen: tuple[str, ...] = _key(
+        "stages that keep the weights they begin with, of `stem`, `stage1` to `stage4`, `head`", ()
+    )
+    augmentation: str = _key(
+        "`default`, `chen2021` (brightness and contrast only), or `none`", "default"
+    )
+    normalisation: str = _key(
+        "`fixed`, or `data_set`: mean and standard deviation of the training films", "fixed"
+    )
+    ema_steps: float = _key("steps over which weights are averaged; 0: none", 300.0, low=0.0)
+    patience: int = _key(
+        "epochs without a better validation AUC after which a fold ends; 0: never", 8, low=0
+    )
+    keep: str = _key(
+        "the network that is kept of a fold: of its `best` epoch, or its `last`", "best"
+    )
+    folds: int = _key(
+        "cross-validation: a network a fold, together the checkpoint; 0: one network, validated "
+        "on `validation_share`",
+        5, low=0, high=50,
+    )  # fmt: skip
+    validation_share: float = _key(
+        "patients held out for validation where there are no folds", 0.2, low=0.01, high=0.9
+    )
+    test_share: float = _key(
+        "patients set aside beforehand, whom neither training nor calibration sees", 0.0,
+        low=0.0, high=0.9,
+    )  # fmt: skip
+    marks_weight: float = _key(
+        "weight of the loss that compares where the network looks with --marks", 1.0, low=0.0
+    )
+    locate: bool = _key("find the spine first and classify its straightened column", False)
+    flip: bool = _key("screen each film also mirrored, at twice the cost", False)
+    seed: int = _key("same seed, same machine, same weights", 1, low=0, high=2**31 - 1)
+    device: str = _key("`auto`, `cpu` or `cuda`", "auto")
+
+
+PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "default": {},
+        # Chen et al. (2021), PLoS ONE 16(1):e0245992; docs/training.md says which of these the
+        # paper names and which are our reading.
+        "chen2021": {
+            "architecture": "resnext50_32x4d",
+            "init": "imagenet",
+            "input_size_px": 224,
+            "epochs": 50,
+            "batch_size": 32,
+            "learning_rate": 1e-4,
+            "weight_decay": 0.0,
+            "warm_up": 0.0,
+            "final_rate": 1.0,
+            "label_smoothing": 0.0,
+            "balance": "sampling",
+            "frozen": ["stem"],
+            "augmentation": "chen2021",
+            "normalisation": "data_set",
+            "ema_steps": 0.0,
+            "patience": 0,
+            "keep": "last",
+            "folds": 5,
+            "test_share": 0.2,
+            "marks_weight": 0.0,
+        },
+    }
+)
+"""What a protocol sets in place of the defaults of `TrainConfig`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of vfscreen.toml, a section each."""
 
@@ -211,92 +306,4 @@ class Config:
     list: ListConfig = field(default_factory=ListConfig)
     reports: ReportsConfig = field(default_factory=ReportsConfig)
     run: RunConfig = field(default_factory=RunConfig)
-
-
-def load(path: Path | None) -> Config:
-    """Read and validate a configuration file; without one, the defaults.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing, not TOML, or holds an unknown key or a value of the wrong kind or
-        size. The message names the key, and the nearest known one.
-    """
-    if path is None:
-        return Config()
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no configuration file {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"The configuration file {path} cannot be read: {error}.") from None
-    return _build(Config, raw, where="", path=path)
-
-
-def _build(kind: type[T], raw: dict[str, Any], *, where: str, path: Path) -> T:
-    hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, value in raw.items():
-        key = f"{where}{name}"
-        if name not in known:
-            raise ConfigError(f"{path}: unknown key `{key}`.{_nearest(name, where, list(known))}")
-        hint = hints[name]
-        if is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{path}: `{key}` is a section: write it as [{key}].")
-            values[name] = _build(hint, value, where=f"{key}.", path=path)  # type: ignore[arg-type]
-        else:
-            values[name] = _value(hint, value, key=key, path=path, meta=known[name].metadata)
-    return kind(**values)
-
-
-def _nearest(name: str, where: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f" Did you mean `{where}{match[0]}`?" if match else ""
-
-
-def _value(hint: Any, value: Any, *, key: str, path: Path, meta: Any) -> Any:
-    optional = get_origin(hint) is UnionType and NoneType in get_args(hint)
-    if optional:
-        hint = next(a for a in get_args(hint) if a is not NoneType)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-            raise ConfigError(f"{path}: `{key}` is a list of strings.")
-        return tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        kind = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        raise ConfigError(f"{path}: `{key}` is {kind[hint]}, not {value!r}.")
-    low, high = meta["low"], meta["high"]
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ConfigError(f"{path}: `{key}` is {bounds}, not {value!r}.")
-    return value
-
-
-def reference() -> str:
-    """The configuration reference as Markdown, one table a section."""
-    lines: list[str] = []
-    for section in fields(Config):
-        kind = get_type_hints(Config)[section.name]
-        lines += [f"## [{section.name}]", "", (kind.__doc__ or "").strip(), ""]
-        lines += ["| key | default | meaning |", "|---|---|---|"]
-        for key in fields(kind):
-            assert key.default is not MISSING
-            lines.append(f"| `{key.name}` | `{_toml(key.default)}` | {key.metadata['help']} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return "unset"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, tuple):
-        return "[" + ", ".join(f'"{v}"' for v in value) + "]"
-    return str(value)
+    train: TrainConfig = field(default_factory=TrainConfig)

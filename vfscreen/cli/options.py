@@ -6,11 +6,11 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from vfscreen import config as configuration
+from vfscreen import config_file
 from vfscreen.config import Config
 
 ResultsOption = Annotated[
@@ -69,10 +69,14 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def load_config(path: Path | None) -> Config:
-    """The configuration file named, or vfscreen.toml here, or the defaults."""
+def load_config(path: Path | None, train: dict[str, Any] | None = None) -> Config:
+    """The configuration file named, or vfscreen.toml here, or the defaults.
+
+    `train` are keys of its section [train] that were given on the command line.
+    """
     here = Path("vfscreen.toml")
-    return configuration.load(path if path is not None else here if here.is_file() else None)
+    found = path if path is not None else here if here.is_file() else None
+    return config_file.load(found, train)
 
 
 def log_to_stderr() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vfscreen import config
+from vfscreen import config_file
 from vfscreen.results.schemas import FOLDERS
 from vfscreen.results.sql import MEASURES, VIEWS, query
 
@@ -24,7 +24,7 @@ from `vfscreen/config.py`.
 
 def configuration() -> str:
     """docs/configuration.md."""
-    return _CONFIGURATION + config.reference()
+    return _CONFIGURATION + config_file.reference()
 
 
 def commands() -> str:
