@@ -236,8 +236,12 @@ ASKED: dict[str, dict[str, Any]] = {
     "audit_counts": {"audit_id": "none"},
 }  # fmt: skip
 """Parameters of each query; None for the study of the first listed patient."""
-NOT_ALONE = {"flag_candidates", "flag_changes", "audit_strata", "audit_draw"}
-"""Asked over temporary tables: the first two by `flag`, the others of `audit_population`'s rows."""
+NOT_ALONE = {
+    "flag_candidates", "flag_changes", "audit_strata", "audit_draw", "label_matches",
+    "label_states", "agreed_labels", "labelled_films",
+}  # fmt: skip
+"""Asked over temporary tables: the first two by `flag`, the next of `audit_population`'s rows, the
+last of the rows of a labels file."""
 
 
 def build(folder: Path, films: int) -> None:

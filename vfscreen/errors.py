@@ -8,6 +8,7 @@
     │   ├── ConfigError
     │   ├── CheckpointError
     │   ├── ReportsError
+    │   ├── LabelsError
     │   └── ArchiveError
     ├── TooManyFailuresError      4    the run is done, but failures exceed `max_failure_rate`
     ├── FidelityError             4    the run is done, but films differ from the plain reference
@@ -53,6 +54,10 @@ class CheckpointError(InputError):
 
 class ReportsError(InputError):
     """The reports source cannot be read as what it claims to be."""
+
+
+class LabelsError(InputError):
+    """A file of labels or marks cannot be used as what it claims to be, or fits no film."""
 
 
 class ArchiveError(InputError):

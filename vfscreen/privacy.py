@@ -58,3 +58,22 @@ def pseudonym(key: bytes, text: str) -> str:
     """16 hex digits that stand for an identifier; the same for the same key and text."""
     data = text.encode("utf-8", "surrogateescape")
     return hashlib.blake2b(data, key=key[:64], digest_size=8).hexdigest()
+
+
+def key_id(key: bytes) -> str:
+    """16 hex digits that tell whether two hashes were made with the same key; say nothing of it."""
+    return pseudonym(key, "vfscreen key id")
+
+
+def patient_key(
+    key: bytes, issuer: str | None, patient_id: str | None, study_instance_uid: str
+) -> str:
+    """The keyed hash that stands for a patient in splits, checkpoints and reports.
+
+    Case and surrounding space do not count: sites that copy films to one another change them. A
+    film without a patient id is of its study, and of nobody else.
+    """
+    patient = (patient_id or "").strip().upper()
+    if not patient:
+        return pseudonym(key, f"study\0{study_instance_uid}")
+    return pseudonym(key, f"patient\0{(issuer or '').strip().upper()}\0{patient}")

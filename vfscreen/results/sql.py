@@ -77,6 +77,10 @@ QUERIES = (
     "audit_strata",
     "audit_draw",
     "audit_counts",
+    "label_matches",
+    "label_states",
+    "agreed_labels",
+    "labelled_films",
 )
 """Questions with parameters, asked by the jobs."""
 
