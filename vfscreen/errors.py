@@ -8,8 +8,13 @@
     │   ├── ConfigError
     │   ├── CheckpointError
     │   ├── ReportsError
+<<<<<<< Updated upstream
     │   ├── LabelsError
     │   └── ArchiveError
+=======
+    │   ├── ArchiveError
+    │   └── TrainingError
+>>>>>>> Stashed changes
     ├── TooManyFailuresError      4    the run is done, but failures exceed `max_failure_rate`
     ├── FidelityError             4    the run is done, but films differ from the plain reference
     ├── LockedError               5    another run holds the results folder
@@ -62,6 +67,10 @@ class LabelsError(InputError):
 
 class ArchiveError(InputError):
     """The archive cannot be reached, or holds nothing that can be read."""
+
+
+class TrainingError(InputError):
+    """A training cannot begin (a class without films) or go on (a loss that is not finite)."""
 
 
 class TooManyFailuresError(VfscreenError):
