@@ -8,13 +8,9 @@
     │   ├── ConfigError
     │   ├── CheckpointError
     │   ├── ReportsError
-<<<<<<< Updated upstream
     │   ├── LabelsError
-    │   └── ArchiveError
-=======
     │   ├── ArchiveError
     │   └── TrainingError
->>>>>>> Stashed changes
     ├── TooManyFailuresError      4    the run is done, but failures exceed `max_failure_rate`
     ├── FidelityError             4    the run is done, but films differ from the plain reference
     ├── LockedError               5    another run holds the results folder
