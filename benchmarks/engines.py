@@ -29,6 +29,7 @@ from vfscreen.imaging.decode import decode_film
 from vfscreen.imaging.failure import FilmError
 from vfscreen.model.checkpoint import CheckpointInfo, load_weights, read_info
 from vfscreen.model.inference import Predictor, fold
+from vfscreen.results.calibrations import probability
 
 BATCH = 4
 REPEATS = 6
@@ -112,7 +113,7 @@ def main() -> None:
     def probabilities(engine: Engine) -> NDArray[np.float64]:
         parts = [engine(films[i : i + BATCH])[:, 0] for i in range(0, len(films), BATCH)]
         logits = np.concatenate(parts).astype(np.float64)
-        return 1 / (1 + np.exp(-(calibration.slope * logits + calibration.intercept)))
+        return probability(logits, calibration)
 
     reference = probabilities(lambda batch: plain.logits(torch.from_numpy(batch)))
     seconds: dict[str, list[float]] = {name: [] for name in engines}

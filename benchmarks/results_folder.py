@@ -26,6 +26,7 @@ import pyarrow as pa
 from benchmarks import machine
 from vfscreen.config import Config
 from vfscreen.results import parts
+from vfscreen.results.calibrations import Calibration
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import flag_changes, record_settings, register_checkpoint, update_flags
 from vfscreen.results.folder import Results, existing_results, open_results
@@ -43,7 +44,7 @@ from vfscreen.results.staging import staged
 
 FINDING = "vertebral_fracture"
 THRESHOLD = 0.3
-HEADS = [CheckpointHead(FINDING, 1.0, 0.0, {"default": THRESHOLD})]
+HEADS = [CheckpointHead(FINDING, Calibration(), {"default": THRESHOLD})]
 MODEL, CHECKPOINT = "m" * 64, "c" * 64
 CHUNK_ROWS = 400_000
 """Rows of one generated part: about what compaction leaves behind."""

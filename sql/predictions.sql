@@ -1,7 +1,7 @@
 -- Predictions: what each model said about each film.
 -- Grain: one row an instance, finding and model, the last that was written.
 -- `probability` is the calibrated one, derived from the logit by the model's last registered
--- calibration (calibrations.sql); where none is registered, as it was written.
+-- calibration (calibration_pieces.sql); where none is registered, as it was written.
 -- Only what was predicted more than once is sorted; it is found by a hash (see manifest.sql).
 with repeated as (
     select hash(sop_instance_uid, finding, model_sha256) as key_hash
@@ -39,12 +39,11 @@ select
     latest.* replace (
         1 / (1 + exp(-latest.logit::double)) as raw_probability,
         coalesce(
-            1 / (
-                1 + exp(
-                    -(
-                        calibrations.calibration_slope * latest.logit
-                        + calibrations.calibration_intercept
-                    )
+            1
+            / (
+                1
+                + exp(
+                    -(pieces.anchor_log_odds + pieces.rise * (latest.logit - pieces.anchor_logit))
                 )
             ),
             latest.probability::double,
@@ -52,7 +51,9 @@ select
         ) as probability
     )
 from latest
-left join calibrations
+left join calibration_pieces as pieces
     on
-        latest.model_sha256 = calibrations.model_sha256
-        and latest.finding = calibrations.finding
+        latest.model_sha256 = pieces.model_sha256
+        and latest.finding = pieces.finding
+        and latest.logit >= pieces.from_logit
+        and latest.logit < pieces.to_logit

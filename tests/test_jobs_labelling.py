@@ -10,6 +10,7 @@ from vfscreen.errors import ReportsError
 from vfscreen.jobs.labelling import lexicons
 from vfscreen.jobs.reports import read_reports_into, run_import
 from vfscreen.jobs.run import open_run
+from vfscreen.results.calibrations import Calibration
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import register_checkpoint
 from vfscreen.results.folder import existing_results
@@ -41,7 +42,7 @@ def _labels(results: Path) -> list[tuple[str, str, str]]:
 
 def _predict(results: Path, *findings: str) -> None:
     """Note a checkpoint of these findings, and read what its reports say of them."""
-    heads = [CheckpointHead(name, 1.0, 0.0, {"default": 0.5}) for name in findings]
+    heads = [CheckpointHead(name, Calibration(), {"default": 0.5}) for name in findings]
     rows = checkpoints_table(
         heads,
         checkpoint_sha256="c",

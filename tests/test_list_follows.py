@@ -10,6 +10,7 @@ from spec_tables import part
 from typer.testing import CliRunner
 
 from vfscreen.cli.main import app
+from vfscreen.results.calibrations import Calibration
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import register_checkpoint
 from vfscreen.results.folder import existing_results, open_results
@@ -27,9 +28,9 @@ NAMED = "Findings: Compression fracture of the L1 vertebral body."
 DENIED = "Findings: No vertebral fracture."
 
 
-def use(folder: Path, checkpoint: str = "c", slope: float = 1.0, model: str = "m") -> None:
+def use(folder: Path, checkpoint: str = "c", intercept: float = 0.0, model: str = "m") -> None:
     results = existing_results(folder)
-    heads = [CheckpointHead(VF, slope, 0.0, {"default": 0.5})]
+    heads = [CheckpointHead(VF, Calibration(1.0, intercept), {"default": 0.5})]
     register_checkpoint(
         results,
         checkpoints_table(
@@ -44,7 +45,7 @@ def screened(folder: Path, films: dict[str, float], model: str = "m") -> None:
     """Predictions as a screening leaves them: film F1 of study S1 ..., with these logits."""
     seen = [ScreenedFilm(name, name.replace("F", "S"), "v1", "test") for name in films]
     logits = np.array([[logit] for logit in films.values()], np.float32)
-    heads = [CheckpointHead(VF, 1.0, 0.0, {"default": 0.5})]
+    heads = [CheckpointHead(VF, Calibration(), {"default": 0.5})]
     results = existing_results(folder)
     write_part(
         results, "predictions",
@@ -150,9 +151,11 @@ def test_threshold_calibration_model_and_eligibility_are_told_apart(site: Path) 
     assert moved("S2") == ("off", "no_report", "threshold")
     run("flag", "--threshold", "0.5")
     assert moved("S2") == ("on", "no_report", "threshold")
-    use(site / "results", "recalibrated", slope=-1.0)
+    use(site / "results", "recalibrated", intercept=-5.0)
     run("flag", "--threshold", "0.5")
     assert moved("S2") == ("off", "no_report", "recalibrated")
+    use(site / "results", "recalibrated again", intercept=5.0)
+    run("flag", "--threshold", "0.5")
     assert moved("S3") == ("on", "no_report", "recalibrated")
     use(site / "results", "newer", model="n")
     run("flag", "--threshold", "0.5")

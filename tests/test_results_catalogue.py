@@ -11,7 +11,9 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from spec_tables import part
 
 from vfscreen.errors import UsageError
 from vfscreen.results.catalogue import connect, publish, publish_if_due, select_only
@@ -161,6 +163,27 @@ def test_a_catalogue_of_other_views_is_not_asked(results: Results) -> None:
         )
     with connect(results) as catalogue:
         assert fetch(catalogue, "select count(*) as n from flagged")["n"].to_pylist() == [0]
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+def test_a_part_of_an_earlier_version_lacks_columns_and_is_read(
+    results: Results, may_write: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = part("checkpoints", "calibration_slope | calibration_intercept\n0.5 | -1")
+    old = table.drop_columns(["calibration_method", "calibration_knots"])
+    where = results.path / "checkpoints"
+    pq.write_table(old, where / "part-20240601T000000000000Z-0123456789ab.parquet")
+    write_part(results, "predictions", part("predictions", "film | logit\nF1 | 2"))
+    results.catalogue.unlink(missing_ok=True)
+    monkeypatch.setattr("vfscreen.results.catalogue._may_write", lambda _: may_write)
+    if not may_write:
+        for empty in where.glob("empty-*"):
+            empty.unlink()
+    with connect(results) as catalogue:
+        found = fetch(catalogue, "select calibration_method, calibration_knots from calibrations")
+        derived = fetch(catalogue, "select probability from predictions")
+    assert found.to_pylist() == [{"calibration_method": "platt", "calibration_knots": []}]
+    assert derived["probability"].to_pylist() == [0.5]
 
 
 def test_a_copy_is_read_from_its_own_parts_and_leaves_the_original_alone(

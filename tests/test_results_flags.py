@@ -8,6 +8,7 @@ from spec_tables import part
 
 from vfscreen.config import Config, ListConfig
 from vfscreen.errors import FailureReason, Stage, UsageError
+from vfscreen.results.calibrations import Calibration
 from vfscreen.results.catalogue import connect, publish
 from vfscreen.results.flags import record_settings, register_checkpoint, update_flags
 from vfscreen.results.folder import Results, open_results
@@ -26,7 +27,7 @@ from vfscreen.results.rows import (
 from vfscreen.results.sql import fetch
 
 VF = "vertebral_fracture"
-HEADS = [CheckpointHead(VF, 1.0, 0.0, {"default": 0.5})]
+HEADS = [CheckpointHead(VF, Calibration(), {"default": 0.5})]
 
 
 @pytest.fixture
@@ -121,7 +122,9 @@ def test_the_checkpoint_used_last_is_the_current_one_even_if_it_was_used_before(
     results: Results,
 ) -> None:
     assert not use(results, "c", HEADS)
-    assert use(results, "recalibrated", [CheckpointHead(VF, 0.1, -1.0, {"default": 0.5})])
+    assert use(
+        results, "recalibrated", [CheckpointHead(VF, Calibration(0.1, -1.0), {"default": 0.5})]
+    )
     assert flag(results) == {}  # 0.31 and 0.29
     assert use(results, "c", HEADS)
     assert flag(results) == {"flagged_new": 2}

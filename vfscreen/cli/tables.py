@@ -232,7 +232,9 @@ def print_checkpoint(info: "CheckpointInfo", *, card: bool) -> None:
         rows.append(
             [
                 f"calibration of {finding}",
-                f"slope {calibration.slope:.3f}, intercept {calibration.intercept:.3f}",
+                f"{calibration.method}, slope {calibration.slope:.3f}, "
+                f"intercept {calibration.intercept:.3f}"
+                + (f", {len(calibration.knots)} knots" if calibration.knots else ""),
             ]
         )
         rows += [

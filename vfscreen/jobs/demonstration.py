@@ -154,7 +154,7 @@ class _Keeper:
 
     def write(self, model: "FilmClassifier", *, quiet: bool = False) -> CheckpointInfo:
         """Calibrate, choose operating points, and write the checkpoint."""
-        from vfscreen.model.calibration import fit_platt, probability
+        from vfscreen.model.calibration import fit, probability
         from vfscreen.model.checkpoint import save
         from vfscreen.model.statistics import (
             threshold_for_sensitivity,
@@ -168,9 +168,7 @@ class _Keeper:
         labels = np.zeros(logits.shape)
         labels[:, 0] = 1
         weights = np.broadcast_to(np.array(MIX), logits.shape)
-        calibration = fit_platt(logits.ravel(), labels.ravel(), weights.ravel())
-        if calibration.slope <= 0:
-            raise CheckpointError("The network ranks films the wrong way round: nothing is kept.")
+        calibration = fit(logits.ravel(), labels.ravel(), "platt", weights.ravel())
         flat = logits.ravel()
         cuts = {
             "default": youden_threshold(flat, labels.ravel()),

@@ -81,8 +81,7 @@ def heads(info: "CheckpointInfo") -> list[CheckpointHead]:
     return [
         CheckpointHead(
             finding=finding,
-            slope=info.calibration[finding].slope,
-            intercept=info.calibration[finding].intercept,
+            calibration=info.calibration[finding],
             operating_points=info.operating_points[finding],
         )
         for finding in info.findings

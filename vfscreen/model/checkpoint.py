@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from vfscreen.errors import CheckpointError
 from vfscreen.model import container
-from vfscreen.model.calibration import Calibration
 from vfscreen.model.container import Container, Tensors
 from vfscreen.preprocessing import Preprocessing, from_json, to_json
+from vfscreen.results.calibrations import Calibration
+from vfscreen.results.calibrations import from_json as calibration_from_json
 
 if TYPE_CHECKING:
     from vfscreen.model.network import FilmClassifier
@@ -254,9 +255,9 @@ def _info(path: Path, content: Container) -> CheckpointInfo:
     if not isinstance(raw["demonstration"], bool) or not isinstance(raw["provenance"], dict):
         raise wrong
     try:
-        calibration = {f: _calibration(raw["calibration"][f]) for f in findings}
+        calibration = {f: calibration_from_json(raw["calibration"][f]) for f in findings}
         points = {f: _points(raw["operating_points"][f]) for f in findings}
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise wrong from None
     return CheckpointInfo(
         path=path,
@@ -273,14 +274,6 @@ def _info(path: Path, content: Container) -> CheckpointInfo:
         checkpoint_sha256=_sha256(content.data),
         format_version=FORMAT_VERSION,
     )
-
-
-def _calibration(raw: dict[str, Any]) -> Calibration:
-    slope, intercept = float(raw["slope"]), float(raw["intercept"])
-    # A slope of zero or below would rank the films the wrong way round.
-    if not (math.isfinite(slope) and math.isfinite(intercept) and slope > 0):
-        raise ValueError
-    return Calibration(slope, intercept)
 
 
 def _points(raw: dict[str, Any]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 import vfscreen
 from vfscreen.errors import StorageError, UsageError
@@ -178,14 +179,18 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("begin")
     connection.execute("create schema parts")
     for folder, schema in FOLDERS.items():
-        connection.register("columns_of", schema.empty_table())
-        columns = connection.execute("describe select * from columns_of").fetchall()
-        connection.unregister("columns_of")
-        plain = ((name, kind.removesuffix(" WITH TIME ZONE")) for name, kind, *_ in columns)
-        typed = ", ".join(f"null::{kind} as {name}" for name, kind in plain)
-        connection.execute(f"create view parts.{folder} as select {typed} where false")
+        connection.execute(f"create view parts.{folder} as {_no_rows(connection, schema)}")
     create_views(connection)
     connection.execute("commit")
+
+
+def _no_rows(connection: duckdb.DuckDBPyConnection, schema: pa.Schema) -> str:
+    """A question without an answer that has the columns of a schema."""
+    connection.register("columns_of", schema.empty_table())
+    columns = connection.execute("describe select * from columns_of").fetchall()
+    connection.unregister("columns_of")
+    plain = ((name, kind.removesuffix(" WITH TIME ZONE")) for name, kind, *_ in columns)
+    return f"select {', '.join(f'null::{kind} as {name}' for name, kind in plain)} where false"
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, results: Results) -> None:
@@ -196,7 +201,9 @@ def _fill(connection: duckdb.DuckDBPyConnection, results: Results) -> None:
         # Someone who may only read makes do without an empty part where there is none.
         empty = empty_part(results, folder, make=_may_write(results))
         if empty or parts:
-            _create_parts(connection, folder, [*([empty] if empty else []), *parts])
+            # Parts of an earlier version may lack a column: the empty part has them all.
+            more = "" if empty else f" union all by name {_no_rows(connection, FOLDERS[folder])}"
+            _create_parts(connection, folder, [*([empty] if empty else []), *parts], more)
     published_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     connection.execute(
         f"create view catalogue as select {_literal(str(results.path))} as results_path, "
@@ -207,7 +214,9 @@ def _fill(connection: duckdb.DuckDBPyConnection, results: Results) -> None:
     connection.execute("commit")
 
 
-def _create_parts(connection: duckdb.DuckDBPyConnection, folder: str, parts: list[Path]) -> None:
+def _create_parts(
+    connection: duckdb.DuckDBPyConnection, folder: str, parts: list[Path], more: str
+) -> None:
     """`parts.<folder>`: every row ever written. Times are UTC, without a zone for clients to show.
 
     `union_by_name`: parts of an earlier version may lack a column.
@@ -217,7 +226,7 @@ def _create_parts(connection: duckdb.DuckDBPyConnection, folder: str, parts: lis
     listed = ", ".join(_literal(str(path)) for path in parts)
     connection.execute(
         f"create or replace view parts.{folder} as select * replace ({plain}) "  # noqa: S608
-        f"from read_parquet([{listed}], union_by_name = true)"
+        f"from read_parquet([{listed}], union_by_name = true){more}"
     )
 
 

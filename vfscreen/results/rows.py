@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vfscreen.errors import FailureReason, Stage
+from vfscreen.results.calibrations import Calibration, probability
 from vfscreen.results.schemas import CHECKPOINTS, FAILURES, HEATMAPS, PREDICTIONS
 
 
@@ -41,8 +42,7 @@ class CheckpointHead:
     """One finding of a checkpoint: its calibration and operating points (name to threshold)."""
 
     finding: str
-    slope: float
-    intercept: float
+    calibration: Calibration
     operating_points: dict[str, float]
 
 
@@ -106,18 +106,16 @@ def predictions_table(
     count, findings = len(films), len(heads)
     if logits.shape != (count, findings):
         raise ValueError(f"logits of shape {logits.shape} for {count} films, {findings} findings")
-    flat = logits.astype(np.float64).reshape(-1)
-    slope = np.tile([h.slope for h in heads], count)
-    intercept = np.tile([h.intercept for h in heads], count)
+    calibrated = [probability(logits[:, k], h.calibration) for k, h in enumerate(heads)]
     each = [i for i in range(count) for _ in heads]
     return pa.table(
         {
             "sop_instance_uid": [films[i].sop_instance_uid for i in each],
             "study_instance_uid": [films[i].study_instance_uid for i in each],
             "finding": [h.finding for h in heads] * count,
-            "logit": flat.astype(np.float32),
-            "raw_probability": _sigmoid(flat).astype(np.float32),
-            "probability": _sigmoid(slope * flat + intercept).astype(np.float32),
+            "logit": logits.reshape(-1),
+            "raw_probability": probability(logits, Calibration()).reshape(-1).astype(np.float32),
+            "probability": np.stack(calibrated, axis=1).reshape(-1).astype(np.float32),
             "content_fingerprint": [films[i].content_fingerprint for i in each],
             "model_sha256": [model_sha256] * len(each),
             "checkpoint_sha256": [checkpoint_sha256] * len(each),
@@ -152,8 +150,12 @@ def checkpoints_table(
                 "path": path,
                 "demonstration": demonstration,
                 "finding": head.finding,
-                "calibration_slope": head.slope,
-                "calibration_intercept": head.intercept,
+                "calibration_method": head.calibration.method,
+                "calibration_slope": head.calibration.slope,
+                "calibration_intercept": head.calibration.intercept,
+                "calibration_knots": [
+                    {"logit": logit, "log_odds": odds} for logit, odds in head.calibration.knots
+                ],
                 "operating_point": point,
                 "threshold": threshold,
                 "registered_at": now,
@@ -175,9 +177,3 @@ def heatmaps_table(heatmaps: Sequence[Heatmap]) -> pa.Table:
         ],
         schema=HEATMAPS,
     )
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    # exp of a large number overflows to infinity, which is the right answer and no warning's worth.
-    with np.errstate(over="ignore"):
-        return 1.0 / (1.0 + np.exp(-x))

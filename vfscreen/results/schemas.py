@@ -153,6 +153,8 @@ REPORT_LABELS = _schema(
     required=("report_id", "content_sha256", "finding", "report_status", "history", "labelled_at"),
 )
 
+KNOT = pa.struct([("logit", pa.float64()), ("log_odds", pa.float64())])
+
 CHECKPOINTS = _schema(
     # One row a checkpoint, finding and operating point that a run or a flag has used: what the
     # views need to derive a probability from a logit, without reading the checkpoint.
@@ -162,8 +164,11 @@ CHECKPOINTS = _schema(
     ("path", pa.string()),  # where the file was, so that `explain` finds it again
     ("demonstration", pa.bool_()),
     ("finding", pa.string()),
+    # See results/calibrations.py; a part of an earlier version has neither method nor knots.
+    ("calibration_method", pa.string()),
     ("calibration_slope", pa.float64()),
     ("calibration_intercept", pa.float64()),
+    ("calibration_knots", pa.list_(KNOT)),
     ("operating_point", pa.string()),
     ("threshold", pa.float64()),
     ("registered_at", _TIME),

@@ -21,6 +21,7 @@ VIEWS = (
     "studies",
     "checkpoints",
     "calibrations",
+    "calibration_pieces",
     "current_checkpoint",
     "predictions",
     "failures",
