@@ -235,6 +235,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "finding": FINDING, "threshold": THRESHOLD, "since": None, "until": None,
     },
     "audit_counts": {"audit_id": "none"},
+    "film_outcomes": {"model_sha256": MODEL, "archive_roots": ["/archive"]},
 }  # fmt: skip
 """Parameters of each query; None for the study of the first listed patient."""
 NOT_ALONE = {

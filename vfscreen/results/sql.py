@@ -82,6 +82,7 @@ QUERIES = (
     "label_states",
     "agreed_labels",
     "labelled_films",
+    "film_outcomes",
 )
 """Questions with parameters, asked by the jobs."""
 
