@@ -7,12 +7,7 @@ from vfscreen.model.statistics import (
     auc,
     auc_interval,
     delong,
-    sensitivity,
     share,
-    specificity,
-    threshold_for_sensitivity,
-    threshold_for_specificity,
-    youden_threshold,
 )
 
 
@@ -95,19 +90,3 @@ def test_wilson_interval_equals_the_published_example() -> None:
             pytest.approx(low, abs=6e-5),
             pytest.approx(high, abs=6e-5),
         )
-
-
-def test_thresholds_keep_what_they_promise() -> None:
-    rng = np.random.default_rng(7)
-    labels = rng.random(500) < 0.3
-    scores = rng.normal(labels * 1.2, 1.0).round(1)
-    sensitive = threshold_for_sensitivity(scores, labels, 0.95)
-    specific = threshold_for_specificity(scores, labels, 0.95)
-    assert sensitivity(scores, labels, sensitive).value >= 0.95
-    assert specificity(scores, labels, specific).value >= 0.95
-    best = youden_threshold(scores, labels)
-
-    def youden(cut: float) -> float:
-        return sensitivity(scores, labels, cut).value + specificity(scores, labels, cut).value
-
-    assert youden(best) == pytest.approx(max(youden(cut) for cut in np.unique(scores)))

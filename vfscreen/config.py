@@ -295,6 +295,23 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrateConfig:
+    """Calibration and operating points, of `vfscreen train` as well (docs/calibration.md)."""
+
+    method: str = _key(
+        "`temperature`, `platt` or `isotonic`; `auto`: by cross-validated log loss", "auto"
+    )
+    operating_points: tuple[str, ...] = _key(
+        "each `name=rule`, of `youden`, `sensitivity>=0.9`, `specificity>=0.9`, `ppv>=0.3` and "
+        "`films_per_week<=40`; one is called `default`",
+        (
+            "default=youden", "high_sensitivity=sensitivity>=0.95",
+            "high_specificity=specificity>=0.95",
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of vfscreen.toml, a section each."""
 
@@ -307,3 +324,4 @@ class Config:
     reports: ReportsConfig = field(default_factory=ReportsConfig)
     run: RunConfig = field(default_factory=RunConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)

@@ -19,6 +19,7 @@ import typer
 from numpy.typing import NDArray
 
 from vfscreen import __version__
+from vfscreen.config import CalibrateConfig
 from vfscreen.errors import CheckpointError, UsageError
 from vfscreen.jobs.phantom_cache import CachePlan, PhantomCache, rendering, wait_for
 from vfscreen.jobs.phantom_validation import Validation
@@ -156,11 +157,7 @@ class _Keeper:
         """Calibrate, choose operating points, and write the checkpoint."""
         from vfscreen.model.calibration import fit, probability
         from vfscreen.model.checkpoint import save
-        from vfscreen.model.statistics import (
-            threshold_for_sensitivity,
-            threshold_for_specificity,
-            youden_threshold,
-        )
+        from vfscreen.model.operating_points import choose_all, parse_rules
 
         plain = self._study.scores(model, varied=False)
         varied = self._study.scores(model, varied=True)
@@ -169,12 +166,8 @@ class _Keeper:
         labels[:, 0] = 1
         weights = np.broadcast_to(np.array(MIX), logits.shape)
         calibration = fit(logits.ravel(), labels.ravel(), "platt", weights.ravel())
-        flat = logits.ravel()
-        cuts = {
-            "default": youden_threshold(flat, labels.ravel()),
-            "high_sensitivity": threshold_for_sensitivity(flat, labels.ravel(), 0.95),
-            "high_specificity": threshold_for_specificity(flat, labels.ravel(), 0.95),
-        }
+        rules = parse_rules(CalibrateConfig().operating_points)
+        cuts = choose_all(rules, logits.ravel(), labels.ravel()).thresholds()
         # A network that separates nearly all films reaches both beyond the best cut: the names
         # then still mean what they say.
         cuts["high_sensitivity"] = min(cuts["high_sensitivity"], cuts["default"])

@@ -1,4 +1,4 @@
-"""Figures of merit: AUC with DeLong's interval, Wilson's interval, operating points."""
+"""Figures of merit: AUC with DeLong's interval, Wilson's interval."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -142,29 +142,3 @@ def specificity(scores: ArrayLike, labels: ArrayLike, threshold: float) -> Estim
     """Share of negatives below the threshold."""
     s, y = np.asarray(scores, np.float64), np.asarray(labels).astype(bool)
     return share(int((s[~y] < threshold).sum()), int((~y).sum()))
-
-
-def threshold_for_sensitivity(scores: ArrayLike, labels: ArrayLike, wanted: float) -> float:
-    """The highest threshold that finds at least `wanted` of the positives."""
-    positives = np.sort(np.asarray(scores, np.float64)[np.asarray(labels).astype(bool)])
-    may_miss = int(np.floor((1.0 - wanted) * len(positives) + 1e-9))
-    return float(positives[min(may_miss, len(positives) - 1)])
-
-
-def threshold_for_specificity(scores: ArrayLike, labels: ArrayLike, wanted: float) -> float:
-    """A threshold with at least `wanted` of the negatives below it, as low as may be."""
-    s, y = np.asarray(scores, np.float64), np.asarray(labels).astype(bool)
-    negatives = np.sort(s[~y])
-    must_pass = min(int(np.ceil(wanted * len(negatives) - 1e-9)), len(negatives))
-    if must_pass == 0:
-        return float(negatives[0])
-    return float(np.nextafter(negatives[must_pass - 1], np.inf))
-
-
-def youden_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
-    """The threshold with the largest sum of sensitivity and specificity (Youden 1950)."""
-    s, y = np.asarray(scores, np.float64), np.asarray(labels).astype(bool)
-    candidates = np.unique(s)
-    found = (len(s[y]) - np.searchsorted(np.sort(s[y]), candidates)) / max(1, y.sum())
-    spared = np.searchsorted(np.sort(s[~y]), candidates) / max(1, (~y).sum())
-    return float(candidates[int(np.argmax(found + spared))])
