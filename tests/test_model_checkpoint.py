@@ -154,6 +154,15 @@ def test_pickles_are_refused_unread(tmp_path: Path) -> None:
     assert "is a pickle" in refused(tmp_path / "zip.pt")
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path) -> None:
+    """640 is 80 02 in the first two bytes, as protocol 2 begins."""
+    container.write(tmp_path / "short", {}, {"pad": ""})
+    short = int.from_bytes((tmp_path / "short").read_bytes()[:8], "little")
+    container.write(tmp_path / "c", {}, {"pad": "x" * (640 - short)})
+    assert (tmp_path / "c").read_bytes()[:2] == b"\x80\x02"
+    assert container.read(tmp_path / "c").metadata["pad"].startswith("x")
+
+
 @pytest.mark.parametrize("content", [b"", b"abc", b"\x00" * 40, b"\xff" * 40, b"DICM" * 40])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "other").write_bytes(content)

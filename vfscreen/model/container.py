@@ -61,9 +61,10 @@ def read(path: Path) -> Container:
         raise CheckpointError(
             f"The checkpoint {path} cannot be read: {error.strerror or 'input error'}."
         ) from None
-    _refuse_pickle(path, data)
     header_bytes = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= header_bytes <= _MAX_HEADER_BYTES or data[8:9] != b"{":
+        # Only now: the length of a header may begin with the bytes of a pickle.
+        _refuse_pickle(path, data)
         raise CheckpointError(f"{path} is not a safetensors file.")
     if header_bytes > len(data) - 8:
         raise CheckpointError(f"The checkpoint {path} is truncated.")
