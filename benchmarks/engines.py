@@ -88,7 +88,8 @@ def main() -> None:
     plain = Predictor(info, device="cpu", precision="float32")
     packed = Predictor(info, device="cpu")
     dtype = getattr(torch, packed.precision)
-    folded = fold(load_weights(info), packed.device, dtype)
+    (member,) = load_weights(info).members
+    folded = fold(member, packed.device, dtype)
     compiled = torch.compile(folded, options={"freezing": True})
 
     def torch_engine(network: Callable[[torch.Tensor], torch.Tensor]) -> Engine:
@@ -103,7 +104,7 @@ def main() -> None:
         "torch": torch_engine(folded),
         "torch packed": lambda batch: packed.logits(torch.from_numpy(batch)),
         "torch compiled, frozen": torch_engine(compiled),
-        **openvino_engines(fold(load_weights(info), packed.device, torch.float32), films),
+        **openvino_engines(fold(member, packed.device, torch.float32), films),
     }
     began = time.perf_counter()
     engines["torch compiled, frozen"](films[:BATCH])

@@ -270,10 +270,9 @@ def resized_demo(path: Path, size_px: int) -> str:
     info = read_info("demo")
     save(
         path,
-        load_weights(info),
+        load_weights(info).members,
         name=f"{info.name}, {size_px} px, for benchmarks only",
         demonstration=True,
-        architecture=info.architecture,
         findings=info.findings,
         preprocessing=replace(info.preprocessing, input_size_px=size_px),
         calibration=info.calibration,

@@ -35,11 +35,10 @@ def network() -> FilmClassifier:
 def write(path: Path, model: FilmClassifier, **changed: Any) -> None:
     save(
         path,
-        model,
+        [model],
         **{
             "name": "test",
             "demonstration": True,
-            "architecture": "resnext50_32x4d",
             "findings": (FINDING,),
             "preprocessing": Preprocessing(input_size_px=64),
             "calibration": {FINDING: Calibration(0.7, -0.5)},
@@ -75,7 +74,7 @@ def test_what_is_loaded_is_what_was_saved(checkpoint: Path, network: FilmClassif
     assert info.calibration == {FINDING: Calibration(0.7, -0.5)}
     assert info.operating_points == {FINDING: {"default": 0.3}}
     assert info.model_card == "# Card — ä"
-    loaded = load_weights(info).state_dict()
+    loaded = load_weights(info).members[0].state_dict()
     for name, tensor in network.state_dict().items():
         assert torch.equal(loaded[name], tensor), name
 
@@ -184,7 +183,7 @@ def test_safetensors_of_another_kind_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("format_version", "2", "format version 2"),
+        ("format_version", "3", "format version 3"),
         ("architecture", '"resnext9000"', "not known"),
         ("preprocessing", '{"window_rule": "median"}', "preprocessing is not understood"),
         ("calibration", "{}", "incomplete or damaged"),

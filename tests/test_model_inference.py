@@ -40,10 +40,9 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> CheckpointInfo:
         model.output.weight.mul_(30)
     return save(
         tmp_path_factory.mktemp("inference") / "c.safetensors",
-        model,
+        [model],
         name="test",
         demonstration=True,
-        architecture="resnext50_32x4d",
         findings=FINDINGS,
         preprocessing=Preprocessing(input_size_px=SIZE),
         calibration={f: Calibration() for f in FINDINGS},
@@ -135,8 +134,8 @@ def test_the_heatmap_is_what_speaks_for_the_finding(info: CheckpointInfo) -> Non
     films = torch.randn(3, 1, 2 * SIZE, 2 * SIZE, generator=torch.Generator().manual_seed(6))
     with torch.inference_mode():
         found = heatmaps(predictor, films, FINDINGS[1])
-        features = load_weights(info).feature_maps(films)[1]
-        weights = predictor.reference.output.weight[1]
+        features = load_weights(info).members[0].feature_maps(films)[1]
+        weights = predictor.reference.members[0].output.weight[1]
         cells = torch.einsum("nchw,c->nhw", features, weights).numpy()
     assert found.shape == (3, 2 * SIZE, 2 * SIZE) and found.dtype == np.float32
     for heatmap, cell in zip(found, cells, strict=True):
@@ -155,7 +154,7 @@ def test_heatmaps_leave_no_hooks_behind(info: CheckpointInfo, films: torch.Tenso
     predictor = Predictor(info, device="cpu", precision="float32")
     first = heatmaps(predictor, films[:2], FINDINGS[0])
     assert np.array_equal(heatmaps(predictor, films[:2], FINDINGS[0]), first)
-    assert not predictor.reference.last._forward_hooks
+    assert not predictor.reference.members[0].last._forward_hooks
 
 
 def test_the_peak_is_the_middle_of_the_hottest_place() -> None:

@@ -24,7 +24,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def weights():
-    return load_weights(read_info("demo"))
+    return load_weights(read_info("demo")).members[0]
 
 
 def noise(count, size, dtype):

@@ -110,7 +110,7 @@ def weights(size: int, wanted: int) -> csr_matrix:
 
 def fast_network(path_info: object) -> nn.Module:
     """The network in bfloat16 with normalisation folded in; its last layer in float32."""
-    model = load_weights(path_info)
+    (model,) = load_weights(path_info).members
     backbone = model.backbone
     backbone.conv1, backbone.bn1 = fuse_conv_bn_eval(backbone.conv1, backbone.bn1), nn.Identity()
     for stage in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4):

@@ -183,10 +183,9 @@ class _Keeper:
             _say(f"calibration {calibration}, operating points {points}")
         return save(
             self._out,
-            model,
+            [model],
             name=NAME,
             demonstration=True,
-            architecture=ARCHITECTURE,
             findings=(FINDING,),
             preprocessing=Preprocessing(),
             calibration={FINDING: calibration},
@@ -213,7 +212,7 @@ def _network(
 
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if init is not None:
-        return load_weights(read_info(init)), torch.device(chosen), True
+        return load_weights(read_info(init)).members[0], torch.device(chosen), True
     torch.manual_seed(seed)
     return build(ARCHITECTURE, (FINDING,)), torch.device(chosen), False
 

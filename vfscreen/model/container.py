@@ -90,7 +90,7 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str
     Raises
     ------
     StorageError
-        The file cannot be written.
+        The file cannot be written, or its header would be too large to be read again.
     """
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     offset = 0
@@ -107,6 +107,11 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str
         offset = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > _MAX_HEADER_BYTES:
+        raise StorageError(
+            f"The checkpoint {path} cannot be written: what it says about itself takes "
+            f"{len(text)} bytes, more than the {_MAX_HEADER_BYTES} that are read again."
+        )
     try:
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", delete=False

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vfscreen.model.inference import Predictor
+from vfscreen.model.network import Ensemble
 
 # Gradients keep all activations: a few films at a time are enough for a list of forty.
 _FILMS_AT_A_TIME = 8
@@ -17,7 +18,7 @@ def heatmaps(predictor: Predictor, batch: Tensor, finding: str) -> NDArray[np.fl
     Parameters
     ----------
     predictor : Predictor
-        Its stored network is used, not the fused one in half precision.
+        Its stored networks are used, not the fused ones in half precision.
     batch : Tensor
         (N, 1, S, S) float32, as for `Predictor.logits`.
     finding : str
@@ -27,7 +28,9 @@ def heatmaps(predictor: Predictor, batch: Tensor, finding: str) -> NDArray[np.fl
     -------
     ndarray
         (N, S, S) float32; each film's map spans 0..1, or is all 0 where nothing speaks for the
-        finding.
+        finding. Of several members it is the mean of their maps, each of which spans 0..1: the
+        film is listed for the mean of their logits, and one network's own map may miss what moved
+        the others. The mirrored film adds nothing to see and is left out.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def heatmaps(predictor: Predictor, batch: Tensor, finding: str) -> NDArray[np.fl
     index = predictor.info.findings.index(finding)
     # Weights that are first touched in inference mode could not carry gradients.
     with torch.inference_mode(False):
-        model = predictor.reference
+        model = Ensemble(predictor.reference.members)
     size = batch.shape[-1]
     maps = np.zeros((len(batch), size, size), np.float32)
     # One object for all films, closed at the end: it leaks hooks otherwise. Leaving the block
@@ -52,7 +55,7 @@ def heatmaps(predictor: Predictor, batch: Tensor, finding: str) -> NDArray[np.fl
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        GradCAM(model=model, target_layers=[model.last]) as cam,
+        GradCAM(model=model, target_layers=[member.last for member in model.members]) as cam,
     ):
         for start in range(0, len(batch), _FILMS_AT_A_TIME):
             films = batch[start : start + _FILMS_AT_A_TIME].to(predictor.device)

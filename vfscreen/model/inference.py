@@ -3,11 +3,14 @@
 Kernels depend on the shape of a batch, and in half precision a logit then moves in its third
 digit. So films always go through the network in batches of one fixed size, the last one padded:
 a probability depends neither on how many films came with it nor on their order.
+
+Where a checkpoint has several members or asks for the mirrored films too, all of them see the same
+batch, and their logits are averaged.
 """
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -19,8 +22,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vfscreen.errors import UsageError
 from vfscreen.model.checkpoint import CheckpointInfo, load_weights
-from vfscreen.model.network import FilmClassifier
-from vfscreen.model.packed import pack
+from vfscreen.model.network import Ensemble, FilmClassifier, averaged
+from vfscreen.model.packed import PackedNetwork, pack
 
 _PRECISIONS = {
     "float32": torch.float32,
@@ -30,6 +33,20 @@ _PRECISIONS = {
 # The fixed size for films of 224 px: enough to keep the device busy, little to pad for a single
 # film. On a core of a CPU, 4 are as fast a film as 8 or 16 and stay in its cache.
 _FIXED = {"cpu": 4, "cuda": 128}
+# What precedes a normalisation, by torchvision's names: in its ResNets `bn2` follows `conv2`, in a
+# shortcut and in EfficientNet `1` follows `0`, in a dense layer `norm2` follows `conv1`. A
+# normalisation that is not named here (DenseNet's `norm1`, `norm`, `norm5`) follows a ReLU or
+# several layers at once, and stays.
+_BEFORE = {
+    "bn1": "conv1",
+    "bn2": "conv2",
+    "bn3": "conv3",
+    "1": "0",
+    "norm0": "conv0",
+    "norm2": "conv1",
+}
+
+Network = Callable[[Tensor], Tensor]
 
 
 def cpu_has_bfloat16() -> bool:
@@ -42,7 +59,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 class Predictor:
-    """A checkpoint's network, ready on its device.
+    """A checkpoint's network or networks, ready on their device.
 
     Attributes
     ----------
@@ -57,7 +74,7 @@ class Predictor:
     lanes : int
         How many threads best call `logits` at a time, each with `torch.set_num_threads(1)`.
     packed : bool
-        Whether the network runs as `packed.PackedNetwork`.
+        Whether all members run as `packed.PackedNetwork`.
     """
 
     def __init__(
@@ -94,12 +111,15 @@ class Predictor:
         self.lanes = len(os.sched_getaffinity(0))
         self._model = load_weights(info)
         self._dtype = _PRECISIONS[self.precision]
-        folded = fold(self._model, self.device, self._dtype)
-        packed = None
+        folded = self._folded(self._dtype)
+        self._fast: list[Network] = [*folded]
         if self.device.type == "cpu":
-            packed = pack(folded, self._noise(self._fixed).to(self._dtype))
-        self._fast: Callable[[Tensor], Tensor] = packed or folded
-        self.packed = packed is not None
+            noise = self._noise(self._fixed).to(self._dtype)
+            self._fast = [pack(network, noise) or network for network in folded]
+        self.packed = all(isinstance(network, PackedNetwork) for network in self._fast)
+
+    def _folded(self, dtype: torch.dtype) -> list[FilmClassifier]:
+        return [fold(member, self.device, dtype) for member in self._model.members]
 
     def _noise(self, films: int) -> Tensor:
         size = self.info.preprocessing.input_size_px
@@ -111,13 +131,13 @@ class Predictor:
         self._run(self._fast, self._dtype, self._noise(1))
 
     @cached_property
-    def reference(self) -> FilmClassifier:
-        """The network as stored, in float32, for heatmaps; on the same device."""
+    def reference(self) -> Ensemble:
+        """The networks as stored, in float32, for heatmaps; on the same device."""
         return self._model.to(self.device).to(memory_format=torch.channels_last)
 
     @cached_property
-    def _exact(self) -> FilmClassifier:
-        return fold(self._model, self.device, torch.float32)
+    def _exact(self) -> list[FilmClassifier]:
+        return self._folded(torch.float32)
 
     def logits(self, batch: Tensor) -> NDArray[np.float32]:
         """Logits of prepared films.
@@ -146,7 +166,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _run(
-        self, model: Callable[[Tensor], Tensor], dtype: torch.dtype, batch: Tensor
+        self, networks: Sequence[Network], dtype: torch.dtype, batch: Tensor
     ) -> NDArray[np.float32]:
         parts = []
         for films in batch.split(self._fixed):  # type: ignore[no-untyped-call]
@@ -154,7 +174,8 @@ class Predictor:
             x = films.to(self.device, dtype)
             if count < self._fixed:
                 x = torch.cat([x, x.new_zeros(self._fixed - count, *x.shape[1:])])
-            parts.append(model(x.contiguous(memory_format=torch.channels_last))[:count])
+            x = x.contiguous(memory_format=torch.channels_last)
+            parts.append(averaged(networks, x, flip=self.info.flip)[:count])
         if not parts:
             return np.empty((0, len(self.info.findings)), np.float32)
         return np.asarray(torch.cat(parts).float().cpu().numpy())
@@ -186,27 +207,30 @@ def _precision(wanted: str, device: torch.device) -> str:
 
 
 def fold(model: FilmClassifier, device: torch.device, dtype: torch.dtype) -> FilmClassifier:
-    """A copy for inference: normalisation folded into convolutions, a stem of one channel."""
+    """A copy for inference: a stem of one channel, normalisation folded into convolutions.
+
+    A batch normalisation that no convolution precedes keeps its statistics in float32. ConvNeXt
+    normalises each cell by its own mean: nothing there can be folded.
+    """
     fast = copy.deepcopy(model).float().cpu().eval()
     for module in list(fast.modules()):
-        for norm_name, norm in list(module.named_children()):
-            if isinstance(norm, nn.BatchNorm2d):
-                _fold(module, norm_name, norm)
-    stem = fast.backbone.conv1
-    # The film is the same in all three channels: summing the kernel is the same convolution.
+        for name, norm in list(module.named_children()):
+            if isinstance(norm, nn.BatchNorm2d) and name in _BEFORE:
+                convolution = module.get_submodule(_BEFORE[name])
+                assert isinstance(convolution, nn.Conv2d)
+                setattr(module, _BEFORE[name], fuse_conv_bn_eval(convolution, norm))
+                setattr(module, name, nn.Identity())
+    # All four begin with the convolution that sees the film. It is the same in all three channels:
+    # summing the kernel is the same convolution.
+    stem = next(module for module in fast.modules() if isinstance(module, nn.Conv2d))
     stem.weight = nn.Parameter(stem.weight.sum(1, keepdim=True))
     stem.in_channels = 1
     fast.channels = 1
     fast.requires_grad_(False)
     fast.to(device, dtype).to(memory_format=torch.channels_last)
-    fast.backbone.fc.float()
+    for module in fast.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.float()
+    for module in fast.stages()["head"]:
+        module.float()
     return fast
-
-
-def _fold(parent: nn.Module, norm_name: str, norm: nn.BatchNorm2d) -> None:
-    """Fold a normalisation into the convolution before it, by torchvision's names."""
-    # `bn2` follows `conv2`; in a shortcut, `1` follows `0`.
-    conv_name = "0" if norm_name == "1" else norm_name.replace("bn", "conv")
-    convolution = getattr(parent, conv_name)
-    setattr(parent, conv_name, fuse_conv_bn_eval(convolution, norm))
-    setattr(parent, norm_name, nn.Identity())

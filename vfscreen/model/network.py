@@ -1,7 +1,7 @@
 """The networks: torchvision's, with one film channel in and one logit a finding out."""
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
 
 import torch
 import torchvision
@@ -239,3 +239,33 @@ def frozen_modules(model: FilmClassifier) -> list[nn.Module]:
     """The modules of the frozen stages."""
     stages = model.stages()
     return [module for name in model.frozen for module in stages[name]]
+
+
+class Ensemble(nn.Module):
+    """Networks whose logits are averaged, such as those of the folds; often a single one.
+
+    Attributes
+    ----------
+    members : sequence of FilmClassifier
+        Each (N, 1, S, S) films to (N, findings) logits.
+    flip : bool
+        Whether the films mirrored about their vertical axis are averaged in: left and right are
+        alike for a spine.
+    """
+
+    def __init__(self, members: Sequence[FilmClassifier], *, flip: bool = False) -> None:
+        super().__init__()
+        self.members = cast(Sequence[FilmClassifier], nn.ModuleList(members))
+        self.flip = flip
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Mean logits (N, findings), float32, of films (N, 1, S, S)."""
+        return averaged(self.members, films, flip=self.flip)
+
+
+def averaged(
+    networks: Sequence[Callable[[Tensor], Tensor]], films: Tensor, *, flip: bool
+) -> Tensor:
+    """Mean of the networks' logits, and of those of the mirrored films too."""
+    views = (films, films.flip(3)) if flip else (films,)
+    return torch.stack([network(view) for network in networks for view in views]).mean(0)

@@ -101,8 +101,11 @@ def pack(folded: FilmClassifier, films: Tensor) -> PackedNetwork | None:
     Returns
     -------
     PackedNetwork or None
-        None, with a warning, where the operators are not to be had or do not agree with torch's.
+        None where the network is no ResNeXt, and, with a warning, where the operators are not to
+        be had or do not agree with torch's.
     """
+    if not folded.architecture.startswith("resnext"):
+        return None
     shapes: dict[nn.Module, list[int]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
