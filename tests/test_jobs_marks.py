@@ -117,6 +117,12 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_sentence(read, header, row, 
         read(row, header=header)
 
 
+def test_points_are_of_the_levels_that_the_locator_finds():
+    from vfscreen.model.column import LEVELS as found
+
+    assert found == POINT_LEVELS
+
+
 def test_a_file_without_marks_is_one_without_marks(read):
     marks = read("")
     assert marks.boxes == {}

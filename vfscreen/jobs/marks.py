@@ -77,7 +77,7 @@ def read_marks(path: Path, labelled: Labelled) -> Marks:
     level = _levels(table)
     count = len(table.line)
     xy = np.stack([_numbers(path, table, name) for name in (*_BOX, *_POINT)], axis=1)
-    boxed, pointed = ~np.isnan(xy[:, :4]).any(1), ~np.isnan(xy[:, 4:]).any(1)
+    boxed, pointed = _given(xy[:, :4]), _given(xy[:, 4:])
     xy /= np.tile(_sizes(labelled)[film], 3)
     middle = (xy[:, 0:2] + xy[:, 2:4]) / 2
     xy[:, 4:] = np.where(pointed[:, None], xy[:, 4:], middle)
@@ -99,7 +99,7 @@ def read_marks(path: Path, labelled: Labelled) -> Marks:
             finding == _NO_FINDING,
             level == _NO_FINDING,
             ~(boxed | pointed),
-            np.isnan(centre).any(1),
+            ~_given(centre),
             outside,
             no_area,
             vertebra & (level < 0),
@@ -134,6 +134,11 @@ def read_marks(path: Path, labelled: Labelled) -> Marks:
         if at.any():
             boxes[name], levels[name] = _of_films(len(points), film[at], box[at], level[at])
     return Marks(boxes, levels, points, problems)
+
+
+def _given(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) whether all numbers of a row are there."""
+    return np.asarray(np.isfinite(numbers).all(axis=1), np.bool_)
 
 
 def _films(path: Path, table: CsvTable, labelled: Labelled) -> NDArray[np.int64]:
