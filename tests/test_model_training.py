@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from vfscreen.model.augmentation import Variation, box_masks, random_geometry, vary_display, warp
+from vfscreen.errors import TrainingError
+from vfscreen.model.augmentation import (
+    Variation,
+    box_masks,
+    draw,
+    random_geometry,
+    vary_display,
+    warp,
+)
 from vfscreen.model.batches import Batches, FilmArrays
 from vfscreen.model.network import build
 from vfscreen.model.plan import TrainingPlan
 from vfscreen.model.pruning import magnitude_masks, prunable, sparsity_at, zero_share
-from vfscreen.model.training import TrainingError, TrainingState, train
+from vfscreen.model.training import TrainingState, train
 from vfscreen.preprocessing import Preprocessing
 
 SPEC = Preprocessing(input_size_px=32)
@@ -60,15 +68,16 @@ def run(plan: TrainingPlan, *, source: Squares | None = None) -> tuple:
         CPU,
         report=states.append,
         report_every_s=0.0,
-    )
+    ).model
     return model, states
 
 
 QUICK = TrainingPlan(
     steps=16,
-    groups_per_batch=4,
+    batch_size=12,
     learning_rate=1e-3,
     ema_steps=5,
+    sparsity=0.84,
     mask_steps=8,
     statistics_passes=2,
 )
@@ -99,11 +108,11 @@ def test_pruned_weights_stay_zero_when_training_goes_on(trained: tuple) -> None:
         build_copy(model),
         Squares(8),
         SPEC,
-        TrainingPlan(steps=2, groups_per_batch=2, statistics_passes=1),
+        TrainingPlan(steps=2, batch_size=6, statistics_passes=1),
         CPU,
         already_pruned=True,
         report=states.append,
-    )
+    ).model
     changed = False
     for name, weight in prunable(again).items():
         assert (weight[zeros[name]] == 0).all()
@@ -118,33 +127,30 @@ def build_copy(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    plan = TrainingPlan(steps=2, groups_per_batch=2, statistics_passes=1, seed=3, sparsity=0.0)
+    plan = TrainingPlan(steps=2, batch_size=6, seed=3)
     first, second = run(plan)[0].state_dict(), run(plan)[0].state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     source = Squares(4)
-    source.targets[:] = np.nan
+    source.targets[0, 0] = np.inf
     with pytest.raises(TrainingError, match="not finite"):
-        run(TrainingPlan(steps=2, groups_per_batch=2, statistics_passes=1), source=source)
+        run(TrainingPlan(epochs=2, batch_size=6), source=source)
 
 
 def test_films_that_become_ready_are_taken_in() -> None:
     source = Squares(8, ready=2)
-    plan = TrainingPlan(steps=1, groups_per_batch=2)
-    batches = Batches(source, SPEC, plan, CPU, torch.Generator().manual_seed(0))
-    assert batches.groups_ready == 2
+    batches = Batches(source, SPEC, TrainingPlan(steps=1, batch_size=6), CPU)
+    assert sorted(np.concatenate(batches.rows_of(0))) == [0, 1]
     source.count = 8
-    for _ in range(50):
-        batches.draw()
-    assert batches.groups_ready == 8
+    assert sorted(np.concatenate(batches.rows_of(1))) == list(range(8))
 
 
 def test_films_of_a_patient_are_varied_alike() -> None:
     rng = torch.Generator().manual_seed(1)
     films = torch.rand(4, 1, 32, 32, generator=rng).repeat_interleave(3, 0)
-    varied = vary_display(films, 3, Variation(noise=0.0), rng)
+    varied = vary_display(films, draw(4, 3, Variation(noise=0.0), rng))
     by_patient = varied.view(4, 3, -1)
     assert torch.allclose(by_patient[:, 0], by_patient[:, 2], atol=1e-6)
     assert not torch.allclose(by_patient[0, 0], films.view(4, 3, -1)[0, 0], atol=1e-3)

@@ -105,7 +105,7 @@ def train_demonstration(
             model, _TrainingFilms(cache), Preprocessing(), training, placed,
             already_pruned=pruned, report=keep.report, report_every_s=REPORT_S,
         )  # fmt: skip
-        info = keep.write(trained)
+        info = keep.write(trained.model)
     _say(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB) after {time.monotonic() - began:.0f} s")
     return info
 
@@ -230,14 +230,15 @@ def _plan(
 
     # Of the time given, rendering the first films is gone; writing needs a little at the end.
     left = None if minutes is None else max(0.1, minutes - (time.monotonic() - began) / 60 - 0.2)
-    usual = TrainingPlan(steps=steps, minutes=left)
     return TrainingPlan(
         steps=steps,
         minutes=left,
         seed=seed,
         # A trained network goes on more gently.
-        learning_rate=learning_rate or usual.learning_rate * (0.4 if pruned else 1.0),
-        groups_per_batch=groups_per_batch or usual.groups_per_batch,
+        learning_rate=learning_rate or 2e-3 * (0.4 if pruned else 1.0),
+        batch_size=3 * (groups_per_batch or 64),
+        sparsity=0.84,
+        statistics_passes=60,
     )
 
 

@@ -43,7 +43,8 @@ class Validation:
         import torch
         from torch.nn import functional as nnf
 
-        from vfscreen.model.augmentation import Variation, vary_display
+        from vfscreen.model.augmentation import VARIATIONS, draw, vary_display
+        from vfscreen.model.validating import autocast_of
 
         rng, size = torch.Generator().manual_seed(20), self._spec.input_size_px
         logits, peaks = [], []
@@ -51,11 +52,11 @@ class Validation:
             x = films.flatten(0, 1)[:, None].float() / 255.0
             x = nnf.interpolate(x, (size, size), mode="bilinear", antialias=True)
             if varied:
-                x = vary_display(x, 3, Variation(), rng)
+                x = vary_display(x, draw(len(films), 3, VARIATIONS["default"], rng))
             x = ((x - self._spec.mean) / self._spec.std).contiguous(
                 memory_format=torch.channels_last
             )
-            with torch.inference_mode(), _fast(self._device):
+            with torch.inference_mode(), autocast_of(self._device):
                 last = model.feature_maps(x)[1].float()
                 logits.append(model.classify(last.mean((2, 3)))[:, 0])
                 cells = model.cells(last)[:, :1]
@@ -101,12 +102,3 @@ class Validation:
         outside = np.maximum(np.maximum(boxes[..., :2] - at, at - boxes[..., 2:]), 0)
         distance = np.hypot(outside[..., 0], outside[..., 1])
         return np.asarray(np.nanmin(distance, axis=1) / self.sizes_px[:, 2])
-
-
-def _fast(device: "torch.device") -> "torch.autocast":
-    import torch
-
-    from vfscreen.model.inference import cpu_has_bfloat16
-
-    fast = device.type == "cuda" or cpu_has_bfloat16()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)

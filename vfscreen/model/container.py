@@ -82,7 +82,13 @@ def read(path: Path) -> Container:
     return Container(data, metadata, tensors)
 
 
-def write(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+def write(
+    path: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, str],
+    *,
+    what: str = "checkpoint",
+) -> None:
     """Write a safetensors file whole or not at all; the same input gives the same bytes.
 
     (The safetensors library writes metadata in random order, hence by hand.)
@@ -129,7 +135,7 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str
                 raise
     except OSError as error:
         raise StorageError(
-            f"The checkpoint {path} cannot be written: {error.strerror or 'output error'}."
+            f"The {what} {path} cannot be written: {error.strerror or 'output error'}."
         ) from None
 
 

@@ -1,0 +1,154 @@
+"""The training loop at a site: epochs, validation, several findings, and going on after a stop."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vfscreen.errors import TrainingError
+from vfscreen.model.batches import Batches, FilmArrays, Films, epoch_order, sampling_weights
+from vfscreen.model.network import build
+from vfscreen.model.plan import TrainingPlan
+from vfscreen.model.training import Trained, train
+from vfscreen.model.validating import logits_of
+from vfscreen.preprocessing import Preprocessing
+
+SPEC = Preprocessing(input_size_px=32)
+CPU = torch.device("cpu")
+FINDINGS = ("vertebral_fracture", "hip_fracture")
+PLAN = TrainingPlan(epochs=3, batch_size=8, learning_rate=1e-3, statistics_passes=3, seed=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def films(count: int = 32) -> FilmArrays:
+    """Films with a bright square where the first finding is; half know nothing of the second."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(60, 140, (count, 1, 32, 32)).astype(np.uint8)
+    first = (np.arange(count) % 3 == 0).astype(np.float32)
+    pixels[first == 1, :, 8:20, 8:20] = 250
+    second = np.where(np.arange(count) % 2 == 0, 1 - first, np.nan)
+    return FilmArrays(pixels, np.stack([first, second], -1)[:, None].astype(np.float32))
+
+
+def run(plan: TrainingPlan = PLAN, *, arrays: FilmArrays | None = None, **options) -> Trained:
+    arrays = arrays or films()
+    torch.manual_seed(0)
+    return train(
+        build("resnext50_32x4d", FINDINGS),
+        Films(arrays, np.arange(20)),
+        SPEC,
+        plan,
+        CPU,
+        validation=Films(arrays, np.arange(20, len(arrays.films))),
+        findings=FINDINGS,
+        **options,
+    )
+
+
+def same_weights(a: Trained, b: Trained) -> bool:
+    first, second = a.model.state_dict(), b.model.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    return run()
+
+
+def test_validation_rises_and_the_best_network_is_returned(trained: Trained) -> None:
+    aucs = [row.auc for row in trained.history]
+    assert [row.epoch for row in trained.history] == [1, 2, 3]
+    assert max(aucs) > 0.9 and trained.stopped == "done"
+    assert aucs[trained.best_epoch - 1] == max(aucs)
+    validation = Films(films(), np.arange(20, 32))
+    again = logits_of(trained.model, validation, SPEC, CPU, PLAN.batch_size)
+    assert np.array_equal(again, trained.validation_logits)
+
+
+def test_stopped_after_every_batch_it_ends_with_the_same_weights(
+    trained: Trained, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.safetensors"
+    for _ in itertools.count():
+        calls = itertools.count(1)
+        resumed = run(state=state, stop=lambda calls=calls: next(calls) == 1)
+        if resumed.stopped != "asked":
+            break
+    assert same_weights(resumed, trained)
+    assert np.array_equal(resumed.validation_logits, trained.validation_logits)
+    timeless = [[replace(row, seconds=0) for row in t.history] for t in (resumed, trained)]
+    assert timeless[0] == timeless[1]
+    # What is done is not done again.
+    assert same_weights(run(state=state, stop=lambda: pytest.fail("trains on")), trained)
+
+
+def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    run(state=state, stop=lambda: True)
+    with pytest.raises(TrainingError, match="belongs to another training"):
+        run(replace(PLAN, learning_rate=2e-3), state=state)
+    other = films()
+    other.targets[0, 0, 0] = 1 - other.targets[0, 0, 0]
+    with pytest.raises(TrainingError, match="belongs to another training"):
+        run(state=state, arrays=other)
+    state.write_bytes(state.read_bytes()[:5000])
+    with pytest.raises(TrainingError, match="damaged"):
+        run(state=state)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, np.nan])
+def test_a_finding_with_one_class_is_refused_by_name(value: float) -> None:
+    arrays = films()
+    arrays.targets[:20, 0, 1] = np.where(np.isnan(arrays.targets[:20, 0, 1]), np.nan, value)
+    with pytest.raises(TrainingError, match="labels of hip_fracture: both classes"):
+        run(arrays=arrays)
+
+
+def test_a_validation_of_one_class_is_refused() -> None:
+    arrays = films()
+    arrays.targets[20:] = 0
+    with pytest.raises(TrainingError, match="cannot be judged"):
+        run(arrays=arrays)
+
+
+def test_patience_ends_a_training_that_no_longer_gets_better() -> None:
+    # With a rate of nothing the first epoch stays the best.
+    still = replace(PLAN, epochs=9, learning_rate=0.0, patience=2, ema_steps=0, statistics_passes=0)
+    ended = run(replace(still, frozen=("stem", "stage1", "stage2", "stage3", "stage4")))
+    assert ended.stopped == "patience"
+    assert (ended.best_epoch, len(ended.history)) == (1, 3)
+
+
+def test_an_epoch_shows_every_film_once() -> None:
+    batches = Batches(Films(films(), np.arange(20)), SPEC, PLAN, CPU)
+    first, second = batches.rows_of(0), batches.rows_of(1)
+    assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == list(range(20))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(second))
+    assert {len(rows) for rows in first} == {6, 7}
+
+
+def test_sampling_shows_both_classes_alike() -> None:
+    targets = np.zeros((100, 1), np.float32)
+    targets[:10] = 1
+    order = epoch_order(np.arange(100), sampling_weights(targets), seed=1, epoch=0)
+    assert (targets[order, 0] == 1).sum() == 50
+    assert np.bincount(order, minlength=100)[:10].tolist() == [5] * 10
+
+
+def test_a_thread_prepares_the_same_batches() -> None:
+    batches = Batches(Films(films(), np.arange(20)), SPEC, PLAN, CPU)
+    rows = batches.rows_of(0)
+    ahead, plain = (list(batches.stream(0, rows, 1, ahead=a)) for a in (True, False))
+    assert len(ahead) == len(plain) == 2
+    assert all(torch.equal(a.films, b.films) for a, b in zip(ahead, plain, strict=True))
