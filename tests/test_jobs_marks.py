@@ -118,9 +118,9 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_sentence(read, header, row, 
 
 
 def test_points_are_of_the_levels_that_the_locator_finds():
-    from vfscreen.model.column import LEVELS as found
+    from vfscreen.model import column
 
-    assert found == POINT_LEVELS
+    assert column.LEVELS == POINT_LEVELS
 
 
 def test_a_file_without_marks_is_one_without_marks(read):

@@ -141,7 +141,7 @@ def label_films(
     for reason, count in problems.counts.items():
         log.warning("labels: %d rows not used: %s", count, reason)
     labelled = Labelled(table.key, table.findings, films, problems, table.sha256)
-    _refuse_useless(labels_path, labelled)
+    refuse_useless(labels_path, labelled)
     return labelled
 
 
@@ -198,7 +198,14 @@ def _films(run: Run, films: pa.Table, values: pa.Table, findings: tuple[str, ...
     return films
 
 
-def _refuse_useless(path: Path, labelled: Labelled) -> None:
+def refuse_useless(path: Path, labelled: Labelled) -> None:
+    """Refuse a set in which there is nothing to tell apart; `path` is the labels file.
+
+    Raises
+    ------
+    LabelsError
+        There is no film, or a finding is positive in none of the films it is known of, or in all.
+    """
     if not labelled.films.num_rows:
         why = ", ".join(f"{n:,} {reason}" for reason, n in labelled.problems.counts.items())
         raise LabelsError(
