@@ -125,7 +125,7 @@ def without_seen(
     run.ledger.add("excluded", "seen_in_training", overlap.films)
     refuse_useless(labels_path, left)
     sentence = (
-        f"Left out: {overlap.patients:,} patients ({overlap.films:,} films) that the checkpoint was "
-        "trained on."
+        f"Left out: {overlap.patients:,} patients ({overlap.films:,} films) that the checkpoint "
+        "was trained on."
     )
     return left, replace(overlap, sentence=sentence)
