@@ -231,6 +231,9 @@ class TrainConfig:
     augmentation: str = _key(
         "`default`, `chen2021` (brightness and contrast only), or `none`", "default"
     )
+    augment: str = _key(
+        "what varies the films: `dali`, `torch` (the plain reference), or `auto`", "auto"
+    )
     normalisation: str = _key(
         "`fixed`, or `data_set`: mean and standard deviation of the training films", "fixed"
     )

@@ -78,6 +78,11 @@ class Learner:
         self._average(keep)
         return losses, logits.detach()
 
+    def finite(self) -> bool:
+        """Whether all weights are finite; a finite loss may leave some that are not."""
+        norms = torch._foreach_norm([p.detach() for p in self._parameters()])
+        return bool(torch.stack(norms).isfinite().all())
+
     def finished(self, passes: Iterable[Batch] = (), *, last: bool = False) -> FilmClassifier:
         """A copy of the averaged network as it will be stored: masked and rounded to float16.
 

@@ -171,7 +171,11 @@ class Training:
                 asked, told = self.stop(), self._report_due()
                 saves = self.disk.due(epoch_ends=False)
                 look = self.device.type == "cpu" or self.at.step % _LOOK_STEPS == 0
-                if (look or ended or asked or told or saves) and not self._finite():
+                if look and not self._finite():
+                    return False
+                if (ended or asked or told or saves) and not (
+                    self._finite() and self.learner.finite()
+                ):
                     return False
                 if asked:
                     self.at.stopped = "asked"
@@ -273,7 +277,7 @@ class Training:
             and at.epoch - at.best_epoch >= plan.patience
         ):
             at.stopped = "patience"
-        if self.validation is not None and at.stopped is None:
+        if self.validation is not None:
             self._report(1)
         if self.disk.due(epoch_ends=True) and at.stopped is None:
             self._save()
