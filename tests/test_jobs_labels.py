@@ -131,6 +131,9 @@ def test_every_row_is_used_or_has_one_reason(site):
         10: "contradictory",
         11: "contradictory",
     }
+    page = (Path(__file__).parents[1] / "docs" / "labels.md").read_text("utf-8")
+    for reason in (*labelled.problems.counts, "ambiguous"):
+        assert f"`{reason.partition(':')[0]}" in page
     # What is contradicted is unknown; what the same row says besides is not.
     assert labels(labelled, "vf") == {"1.1": 1, "1.2": 1, "1.3": 0, "1.4": None}
     assert labels(labelled, "hip") == {"1.1": 1, "1.2": 1, "1.3": 0, "1.4": 1}

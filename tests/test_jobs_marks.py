@@ -1,5 +1,7 @@
 """Boxes and points of a marks file as shares of the film; one situation a test."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -99,6 +101,8 @@ def test_a_mark_that_cannot_be_used_has_one_reason(read):
         10: "vertebra_above_T10", 11: "contradicts_label", 13: "repeated", 14: "contradictory",
         15: "contradictory", 16: "unmatched",
     }  # fmt: skip
+    page = (Path(__file__).parents[1] / "docs" / "labels.md").read_text("utf-8")
+    assert [reason for reason in marks.problems.counts if f"`{reason}`" not in page] == []
     assert marks.problems.used == 1
     assert not np.isnan(marks.points[0, POINT_LEVELS.index("L2")]).any()
 

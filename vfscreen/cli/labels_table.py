@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 _LINES_SHOWN = 5
 
 
-def print_labelled(labelled: "Labelled") -> None:
-    """What a labels file says of the archive, a row a finding; then its problems."""
+def print_labelled(labelled: "Labelled", listed: Path | None = None) -> None:
+    """What a labels file says of the archive, a row a finding; then its problems.
+
+    `listed` is where all problems were written, if they were.
+    """
     import pyarrow.compute as pc
 
     rows = []
@@ -25,7 +28,7 @@ def print_labelled(labelled: "Labelled") -> None:
         rows.append([finding, known, positive, known - positive, column.null_count])
     print_table(["finding", "films labelled", "with it", "without", "unknown"], rows)
     typer.echo(f"Films are named by {labelled.key}.")
-    print_problems(labelled.problems)
+    print_problems(labelled.problems, listed=listed)
 
 
 def print_problems(

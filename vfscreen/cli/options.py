@@ -49,6 +49,23 @@ CheckpointOption = Annotated[
         show_default=False,
     ),
 ]
+LabelsOption = Annotated[
+    Path,
+    typer.Option(
+        "--labels",
+        help="Labels, a CSV file: films by SOP instance, study or accession number, and a column "
+        "a finding (docs/labels.md).",
+        show_default=False,
+    ),
+]
+ProblemsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--problems",
+        help="Write the rows of the labels that are not used here: line and reason, as CSV.",
+        show_default=False,
+    ),
+]
 ArchiveArgument = Annotated[
     Path, typer.Argument(help="The archive: a folder of DICOM files.", show_default=False)
 ]

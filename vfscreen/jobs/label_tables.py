@@ -229,7 +229,7 @@ def _parsed(
             f"{len(names)}{_more(ragged)}."
         )
     numbers = np.arange(2, table.num_rows + len(blank) + 2, dtype=np.int64)
-    return table, np.setdiff1d(numbers, blank)
+    return table, np.delete(numbers, np.array(blank, np.int64) - 2)
 
 
 def _more(problems: list[tuple[int, int]]) -> str:

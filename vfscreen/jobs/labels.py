@@ -175,17 +175,15 @@ def _with_issuers(table: LabelTable, config: Config) -> LabelTable:
 
 def _films(run: Run, films: pa.Table, values: pa.Table, findings: tuple[str, ...]) -> pa.Table:
     """The films with hashes instead of patients, and a column a finding."""
-    key = run.key
-    study_uids = films["study_instance_uid"]
-    patients = zip(
-        films["issuer_of_patient_id"].to_pylist(),
-        films["patient_id"].to_pylist(),
-        study_uids.to_pylist(),
-        strict=True,
-    )
+    study_uids = films["study_instance_uid"].to_pylist()
+    issuers, ids = (films[n].to_pylist() for n in ("issuer_of_patient_id", "patient_id"))
+    patients = list(zip(issuers, ids, study_uids, strict=True))
+    # Most patients and studies have several films: each is hashed once.
+    patient_keys = {patient: patient_key(run.key, *patient) for patient in set(patients)}
+    study_keys = {uid: run.hash(uid) for uid in set(study_uids)}
     hashes = {
-        "patient_key": [patient_key(key, *patient) for patient in patients],
-        "study_key": [run.hash(uid) for uid in study_uids.to_pylist()],
+        "patient_key": [patient_keys[patient] for patient in patients],
+        "study_key": [study_keys[uid] for uid in study_uids],
     }
     for name, column in hashes.items():
         films = films.append_column(name, pa.array(column, pa.string()))

@@ -26,7 +26,7 @@ POINT_BOX = (0.12, 0.08)
 about a lumbar vertebra (5 x 3.5 cm) on a film of 35 x 43 cm with its magnification."""
 
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
-_NO_FINDING = -2
+_UNKNOWN = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +93,19 @@ def read_marks(path: Path, labelled: Labelled) -> Marks:
     of_finding = (film >= 0) & (finding >= 0) & ~vertebra
     targets = labelled.targets()
     said_no[of_finding] = targets[film[of_finding], finding[of_finding]] == 0
-    reason = np.select(
-        [
-            film < 0,
-            finding == _NO_FINDING,
-            level == _NO_FINDING,
-            ~(boxed | pointed),
-            ~_given(centre),
-            outside,
-            no_area,
-            vertebra & (level < 0),
-            vertebra & (level < LEVELS.index(POINT_LEVELS[0])),
-            said_no,
-        ],
-        [
-            "unmatched", "unknown_finding", "unknown_level", "incomplete", "film_size_unknown",
-            "outside_film", "no_area", "vertebra_without_level", "vertebra_above_T10",
-            "contradicts_label",
-        ],
-        default="",
-    ).astype(object)  # fmt: skip
+    reasons = {
+        "unmatched": film < 0,
+        "unknown_finding": finding == _UNKNOWN,
+        "unknown_level": level == _UNKNOWN,
+        "incomplete": ~(boxed | pointed),
+        "film_size_unknown": ~_given(centre),
+        "outside_film": outside,
+        "no_area": no_area,
+        "vertebra_without_level": vertebra & (level < 0),
+        "vertebra_above_T10": vertebra & (level < LEVELS.index(POINT_LEVELS[0])),
+        "contradicts_label": said_no,
+    }
+    reason = np.select(list(reasons.values()), list(reasons), default="").astype(object)
     _mark_repeated(reason, np.column_stack([film, finding, level, box, centre]))
     _mark_contradictory(reason, vertebra, film * len(LEVELS) + level)
     used = reason == ""
@@ -157,7 +150,7 @@ def _findings(table: CsvTable, labelled: Labelled) -> NDArray[np.int64]:
     """Index of each row's finding; the number of findings: a vertebra."""
     known = pa.array([*labelled.findings, VERTEBRA])
     at = pc.index_in(table.columns["finding"], value_set=known, skip_nulls=True)
-    return np.asarray(pc.fill_null(at, _NO_FINDING), np.int64)
+    return np.asarray(pc.fill_null(at, _UNKNOWN), np.int64)
 
 
 def _levels(table: CsvTable) -> NDArray[np.int64]:
@@ -166,7 +159,7 @@ def _levels(table: CsvTable) -> NDArray[np.int64]:
     if cells is None:
         return np.full(len(table.line), -1, np.int64)
     at = pc.index_in(pc.utf8_upper(cells), value_set=pa.array(LEVELS), skip_nulls=True)
-    unknown = pc.if_else(pc.is_null(cells), -1, _NO_FINDING)
+    unknown = pc.if_else(pc.is_null(cells), -1, _UNKNOWN)
     return np.asarray(pc.coalesce(at.cast(pa.int64()), unknown), np.int64)
 
 
