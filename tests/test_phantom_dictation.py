@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vfscreen.phantom.anatomy import Fracture, Mimic, MimicFinding, Shape
+from vfscreen.phantom.anatomy import Fracture, Shape
 from vfscreen.phantom.dictation import (
     SHARE_NO_REPORT,
     STATUS_WITH_FRACTURE,
@@ -14,6 +14,7 @@ from vfscreen.phantom.dictation import (
     dictate,
     draw_report_status,
 )
+from vfscreen.phantom.mimics import Mimic, MimicFinding
 from vfscreen.phantom.spine import SCREENED_LEVELS
 from vfscreen.reports.labelling import STATUSES, label
 from vfscreen.reports.lexicon import load

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from vfscreen.cli.options import ConfigOption, load_config, log_to_stderr
+from vfscreen.phantom.difficulty import DEFAULT_DIFFICULTY, Difficulty
+from vfscreen.phantom.shift import Shift
 
 StudiesOption = Annotated[int, typer.Option(min=1, max=1_000_000, help="Studies to make.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same archive.")]
@@ -25,9 +27,21 @@ def phantom(
             "--counterfactuals", help="Each study with its fracture, with a mimic, and without."
         ),
     ] = False,
+    films: Annotated[
+        Difficulty,
+        typer.Option(help="easy: as in textbooks; usual: as in archives, much harder to read."),
+    ] = DEFAULT_DIFFICULTY,
+    shift: Annotated[
+        Shift | None,
+        typer.Option(
+            help="The same films in another display: another maker's curve, more noise, or "
+            "photographed from a screen.",
+            show_default=False,
+        ),
+    ] = None,
     workers: WorkersOption = 0,
 ) -> None:
-    """Make a synthetic archive: films, everything else that lies in archives, reports, truth."""
+    """Make a synthetic archive: films and all else in archives, reports, labels, truth."""
     log_to_stderr()
     from vfscreen.cli.tables import print_phantom
     from vfscreen.jobs.phantom import run_phantom
@@ -40,6 +54,8 @@ def phantom(
             long_side_px=long_side_px,
             counterfactuals=counterfactuals,
             workers=workers,
+            films=films,
+            shift=shift,
         )
     )
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from vfscreen.errors import UsageError
 from vfscreen.jobs.progress import progress
+from vfscreen.phantom.difficulty import DEFAULT_DIFFICULTY, Difficulty
+from vfscreen.phantom.shift import Shift
 
 if TYPE_CHECKING:
     from vfscreen.phantom.archive import PhantomSummary
@@ -13,7 +15,15 @@ FULL_SIZE_PX = (2000, 2700)
 
 
 def run_phantom(
-    out: Path, *, studies: int, seed: int, long_side_px: int, counterfactuals: bool, workers: int
+    out: Path,
+    *,
+    studies: int,
+    seed: int,
+    long_side_px: int,
+    counterfactuals: bool,
+    workers: int,
+    films: Difficulty = DEFAULT_DIFFICULTY,
+    shift: Shift | None = None,
 ) -> "PhantomSummary":
     """Write an archive with its reports, labels, marks and truth into a new folder.
 
@@ -35,5 +45,7 @@ def run_phantom(
             workers=workers,
             long_side_px=size,
             counterfactuals=counterfactuals,
+            difficulty=films,
+            shift=shift,
             progress=show,
         )

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vfscreen.phantom.difficulty import DEFAULT_DIFFICULTY, Difficulty
+
 # Rendered at twice the network's usual input, then reduced by the filter that inference uses.
 RENDER_PX = 448
 CACHE_PX = 256
@@ -47,6 +49,7 @@ class CachePlan:
     seed: int
     render_px: int = RENDER_PX
     cache_px: int = CACHE_PX
+    difficulty: Difficulty = DEFAULT_DIFFICULTY
     version: int = 1
 
     def seed_of(self, row: int) -> int:
@@ -162,19 +165,19 @@ def _render_rows(folder: Path, plan: CachePlan, worker: int, workers: int) -> No
         if os.getppid() != parent:
             return  # the training was killed: nobody reads on
         if not columns["done"][row]:
-            for name, value in _rendered(plan.seed_of(row)).items():
+            for name, value in _rendered(plan.seed_of(row), plan.difficulty).items():
                 columns[name][row] = value
             columns["done"][row] = 1
 
 
-def _rendered(seed: int) -> dict[str, Any]:
+def _rendered(seed: int, difficulty: Difficulty) -> dict[str, Any]:
     """One patient's row."""
     from PIL import Image
 
     from vfscreen.phantom.anatomy import Variant, sample_patient
     from vfscreen.phantom.films import render_variants
 
-    patient = sample_patient(seed)
+    patient = sample_patient(seed, difficulty)
     films = render_variants(patient, long_side_px=RENDER_PX)
     stack = np.empty((3, CACHE_PX, CACHE_PX), np.uint8)
     boxes = np.full((3, MAX_FRACTURES, 4), np.nan, np.float32)

@@ -8,27 +8,24 @@ where the field of view shows fewer levels).
 Which variant is drawn does not depend on anything else of the patient, and every patient
 carries the findings of all variants: the same body can be filmed with its fracture, with its
 mimic or without either. Age-related degeneration is part of the body, whatever the variant, so
-spurs or a narrow disc are no evidence against a fracture.
+spurs or a narrow disc are no evidence against a fracture. How hard films are to read is a setting
+(`vfscreen.phantom.difficulty`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
+from vfscreen.phantom.difficulty import DEFAULT_DIFFICULTY, SETTINGS, Difficulty, Setting
+from vfscreen.phantom.mimics import MimicFinding, sample_mimics, with_mimic, with_variants
 from vfscreen.phantom.spine import (
     SCREENED_LEVELS,
     Collapse,
-    Dent,
     Vertebra,
     base_spine,
     collapsed,
-    curved,
-    dented,
-    narrowed,
     projected_box_mm,
-    spurred,
-    tilted,
 )
 from vfscreen.phantom.streams import stream
 
@@ -51,6 +48,9 @@ LEVEL_WEIGHTS = {
 }
 # A level counts as in view when its box is this far inside the exposed field (mm).
 VIEW_MARGIN_MM = 4.0
+# Usual films: how many have the spine at the side, and how far its axis then is from the edge.
+OFF_CENTRE_SHARE = 0.05
+SPINE_TO_EDGE_MM = (26.0, 75.0)
 
 
 class Variant(StrEnum):
@@ -59,16 +59,6 @@ class Variant(StrEnum):
     FRACTURE = "fracture"
     MIMIC = "mimic"
     PLAIN = "plain"
-
-
-class Mimic(StrEnum):
-    """A finding that can be taken for a fracture on a frontal film."""
-
-    DISC_NARROWING = "disc_narrowing"
-    SPURS = "spurs"
-    TILT = "tilt"
-    SCOLIOSIS = "scoliosis"
-    SCHMORL_NODE = "schmorl_node"
 
 
 class Shape(StrEnum):
@@ -87,15 +77,6 @@ class Fracture:
     shape: Shape
     grade: int
     height_loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class MimicFinding:
-    """One mimic: its apex or upper level, and a size (mm, degrees or fraction by kind)."""
-
-    mimic: Mimic
-    level: str
-    size: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +122,25 @@ class Patient:
     body: Body
     vertebrae: tuple[Vertebra, ...]
     fields: tuple[Field, Field]
+    difficulty: Difficulty = DEFAULT_DIFFICULTY
+
+    @property
+    def setting(self) -> Setting:
+        """The numbers of the difficulty."""
+        return SETTINGS[self.difficulty]
 
 
-def sample_patient(seed: int) -> Patient:
+def sample_patient(seed: int, difficulty: Difficulty = DEFAULT_DIFFICULTY) -> Patient:
     """Sample the patient of a seed.
 
     Parameters
     ----------
     seed : int
         Not negative. The same seed gives the same patient.
+    difficulty : Difficulty
+        How hard the films are to read: age, sex, variant and grades do not depend on it.
     """
+    setting = SETTINGS[difficulty]
     rng = stream(seed, "demography")
     age_years = int(np.clip(round(rng.normal(71.0, 11.0)), 50, 97))
     sex = "F" if rng.random() < 0.56 else "M"
@@ -162,67 +152,71 @@ def sample_patient(seed: int) -> Patient:
         if draw < FRACTURE_SHARE + MIMIC_SHARE
         else Variant.PLAIN
     )
-    body = _sample_body(stream(seed, "body"), age_years, sex)
+    body = _sample_body(stream(seed, "body"), setting, age_years, sex)
     vertebrae = base_spine(
-        stream(seed, "spine"), scale=body.scale, age_years=age_years, bone=body.bone
+        stream(seed, "spine"), setting, scale=body.scale, age_years=age_years, bone=body.bone
     )
-    fields = _sample_fields(stream(seed, "field"), vertebrae, body)
-    visible = [
-        v.level
-        for v in vertebrae
-        if v.level in SCREENED_LEVELS and all(_in_view(v, field) for field in fields)
-    ]
+    if setting.varied:
+        vertebrae = with_variants(stream(seed, "variants"), vertebrae, bone=body.bone)
+    fields = _sample_fields(stream(seed, "field"), setting, vertebrae)
+    if setting.varied:
+        fields = _off_centre(stream(seed, "off-centre"), fields, vertebrae)
+    visible = _visible(vertebrae, fields)
     return Patient(
         seed=seed,
         age_years=age_years,
         sex=sex,
         variant=variant,
-        fractures=_sample_fractures(stream(seed, "fractures"), visible),
-        mimics=_sample_mimics(stream(seed, "mimics"), visible),
+        fractures=_sample_fractures(stream(seed, "fractures"), setting, visible),
+        mimics=sample_mimics(stream(seed, "mimics"), setting, visible),
         body=body,
         vertebrae=vertebrae,
         fields=fields,
+        difficulty=difficulty,
     )
 
 
 def spine_of(patient: Patient, variant: Variant) -> tuple[Vertebra, ...]:
     """Return the patient's vertebrae as ``variant`` shows them."""
     if variant is Variant.FRACTURE:
-        rng = stream(patient.seed, "collapse")
+        rng, healing = stream(patient.seed, "collapse"), stream(patient.seed, "healing")
         return collapsed(
-            patient.vertebrae, [(f.level, _collapse_of(f, rng)) for f in patient.fractures]
+            patient.vertebrae,
+            [(f.level, _collapse_of(f, patient.setting, rng, healing)) for f in patient.fractures],
         )
     if variant is Variant.MIMIC:
         rng = stream(patient.seed, "mimic-detail")
         spine = patient.vertebrae
         for finding in patient.mimics:
-            spine = _with_mimic(spine, finding, rng)
+            spine = with_mimic(spine, finding, rng)
         return spine
     return patient.vertebrae
 
 
-def _sample_body(rng: np.random.Generator, age_years: int, sex: str) -> Body:
+def _sample_body(rng: np.random.Generator, setting: Setting, age_years: int, sex: str) -> Body:
     man = sex == "M"
     size = rng.normal(1.04 if man else 0.96, 0.04)
     magnification = rng.uniform(1.08, 1.15)
-    weight = float(np.clip(rng.normal(0.0, 1.0), -1.8, 2.4))
+    mean, deviation, least, most = setting.weight
+    weight = float(np.clip(rng.normal(mean, deviation), least, most))
     half_width = (160.0 + 20.0 * weight + rng.normal(0, 6)) * (size * 0.5 + 0.5)
     thickness = 225.0 + 32.0 * weight + rng.normal(0, 10)
     # Trabecular loss after fifty, faster in women (Riggs et al. 2004, J Bone Miner Res 19:1945).
     loss = (0.009 if sex == "F" else 0.006) * (age_years - 50)
+    mean, deviation, least, most = setting.bone
     return Body(
         scale=float(size * magnification),
         # Never narrower than the pelvis that it covers.
         half_width_mm=float(max(half_width, 150.0 * size) * magnification),
         thickness_mm=float(thickness),
         fat_mm=float(max(8.0, 22.0 + 11.0 * weight + rng.normal(0, 3))),
-        bone=float(np.clip(rng.normal(1.05, 0.13) - loss, 0.45, 1.35)),
-        rotation_rad=float(rng.normal(0.0, 0.05)),
+        bone=float(np.clip(rng.normal(mean, deviation) - loss, least, most)),
+        rotation_rad=float(rng.normal(0.0, setting.rotation_sd)),
     )
 
 
 def _sample_fields(
-    rng: np.random.Generator, vertebrae: tuple[Vertebra, ...], body: Body
+    rng: np.random.Generator, setting: Setting, vertebrae: tuple[Vertebra, ...]
 ) -> tuple[Field, Field]:
     """Sample the fields of view of the study's two possible films."""
     kind = rng.choice(3, p=(0.78, 0.10, 0.12))
@@ -231,8 +225,9 @@ def _sample_fields(
         width, height = float(rng.uniform(295, 350)), float(rng.uniform(380, 430))
     collimated = rng.random() < 0.6
     top_mm = projected_box_mm(next(v for v in vertebrae if v.level == "T10"))[1]
-    above_mm = rng.uniform(6.0, 45.0) if rng.random() < 0.85 else rng.uniform(-30.0, 6.0)
-    centre_x = rng.normal(0.0, 7.0)
+    whole = rng.random() < 1 - setting.cut_share
+    above_mm = rng.uniform(6.0, 45.0) if whole else rng.uniform(-setting.cut_mm, 6.0)
+    centre_x = rng.normal(0.0, setting.centre_sd_mm)
 
     def field(shift_x: float, shift_y: float) -> Field:
         margins = rng.gamma(1.3, 7.0, 4).clip(0, 32) if collimated else np.zeros(4)
@@ -252,6 +247,34 @@ def _sample_fields(
     return field(0.0, 0.0), field(float(rng.normal(0, 6)), float(rng.normal(0, 7)))
 
 
+def _off_centre(
+    rng: np.random.Generator, fields: tuple[Field, Field], vertebrae: tuple[Vertebra, ...]
+) -> tuple[Field, Field]:
+    """Move some patients so far aside that the spine is near the edge of both films.
+
+    At least three levels stay in view, whatever else was drawn.
+    """
+    aside_mm = 0.0
+    if rng.random() < OFF_CENTRE_SHARE:
+        reach_mm = min(fields[0].width_mm, fields[1].width_mm) / 2
+        aside_mm = float(rng.choice((-1, 1)) * (reach_mm - rng.uniform(*SPINE_TO_EDGE_MM)))
+    while True:
+        first, second = (replace(f, x0_mm=f.x0_mm + aside_mm) for f in fields)
+        if len(_visible(vertebrae, (first, second))) >= 3:
+            return first, second
+        # Back towards where the spine is on most films.
+        aside_mm = 0.8 * aside_mm - 0.2 * (fields[0].x0_mm + fields[0].width_mm / 2)
+
+
+def _visible(vertebrae: tuple[Vertebra, ...], fields: tuple[Field, Field]) -> list[str]:
+    """The levels T10 to L5 that both films show whole."""
+    return [
+        v.level
+        for v in vertebrae
+        if v.level in SCREENED_LEVELS and all(_in_view(v, field) for field in fields)
+    ]
+
+
 def _in_view(v: Vertebra, field: Field) -> bool:
     x0, y0, x1, y1 = projected_box_mm(v)
     left = field.x0_mm + field.margin_left_mm + VIEW_MARGIN_MM
@@ -261,7 +284,9 @@ def _in_view(v: Vertebra, field: Field) -> bool:
     return x0 > left and x1 < right and y0 > top and y1 < bottom
 
 
-def _sample_fractures(rng: np.random.Generator, visible: list[str]) -> tuple[Fracture, ...]:
+def _sample_fractures(
+    rng: np.random.Generator, setting: Setting, visible: list[str]
+) -> tuple[Fracture, ...]:
     worst = int(rng.integers(1, 4))
     count = min(1 + int(rng.choice(3, p=FRACTURE_COUNT_SHARES)), len(visible))
     weights = np.array([LEVEL_WEIGHTS[level] for level in visible])
@@ -269,63 +294,28 @@ def _sample_fractures(rng: np.random.Generator, visible: list[str]) -> tuple[Fra
     found = []
     for i, level in enumerate(levels):
         grade = worst if i == 0 else int(rng.integers(1, worst + 1))
-        shape = tuple(Shape)[int(rng.choice(3, p=(0.45, 0.25, 0.30)))]
+        shape = tuple(Shape)[int(rng.choice(3, p=setting.shapes[grade - 1]))]
         low, high = GRADE_HEIGHT_LOSS[grade]
         found.append(Fracture(str(level), shape, grade, float(rng.uniform(low, high))))
     return tuple(sorted(found, key=lambda f: SCREENED_LEVELS.index(f.level)))
 
 
-def _collapse_of(fracture: Fracture, rng: np.random.Generator) -> Collapse:
+def _collapse_of(
+    fracture: Fracture, setting: Setting, rng: np.random.Generator, healing: np.random.Generator
+) -> Collapse:
     """Turn a fracture into the loss at the front, in the middle and at the back of the body."""
     loss = fracture.height_loss
-    minor = float(rng.uniform(0.50, 0.72))
+    minor = float(rng.uniform(*setting.minor))
     upper_share = float(rng.uniform(0.55, 0.9))
-    step_mm = float(rng.uniform(1.0, 1.8) * (0.5 + 2.2 * loss))
+    step_mm = float(rng.uniform(*setting.step_mm) * (0.5 + 2.2 * loss))
     lean = float(rng.normal(0.0, 0.12))
-    impaction = float(rng.uniform(0.5, 1.1))
+    impaction = max(0.0, float(rng.uniform(*setting.impaction)))
+    packing = float(healing.uniform(*setting.packing))
+    plate_gain = float(healing.uniform(*setting.plate_gain))
     if fracture.shape is Shape.WEDGE:
         front, middle, back = loss, loss * (0.5 + minor / 2), loss * minor
     elif fracture.shape is Shape.BICONCAVE:
         front, middle, back, upper_share = loss * minor, loss, loss * minor, 0.55
     else:
         front = middle = back = loss
-    return Collapse(front, middle, back, upper_share, step_mm, lean, impaction)
-
-
-def _sample_mimics(rng: np.random.Generator, visible: list[str]) -> tuple[MimicFinding, ...]:
-    count = 1 + int(rng.random() < 0.4)
-    kinds = rng.permutation(len(Mimic))[:count]
-    found = []
-    for kind in kinds:
-        mimic = tuple(Mimic)[int(kind)]
-        level = str(rng.choice(visible))
-        sign = 1.0 if rng.random() < 0.5 else -1.0
-        size = {
-            Mimic.DISC_NARROWING: rng.uniform(0.45, 0.8),
-            Mimic.SPURS: rng.uniform(5.0, 11.0),
-            Mimic.TILT: sign * rng.uniform(7.0, 13.0),
-            Mimic.SCOLIOSIS: sign * rng.uniform(10.0, 26.0),
-            Mimic.SCHMORL_NODE: rng.uniform(3.0, 6.5),
-        }[mimic]
-        found.append(MimicFinding(mimic, level, float(size)))
-    return tuple(found)
-
-
-def _with_mimic(
-    spine: tuple[Vertebra, ...], finding: MimicFinding, rng: np.random.Generator
-) -> tuple[Vertebra, ...]:
-    level, size = finding.level, finding.size
-    if finding.mimic is Mimic.DISC_NARROWING:
-        spine = narrowed(
-            spine, level, size, float(rng.uniform(0.5, 1.6)), float(rng.random() < 0.35)
-        )
-        return spurred(spine, level, (float(rng.uniform(0, 6)), float(rng.uniform(0, 6))))
-    if finding.mimic is Mimic.SPURS:
-        return spurred(spine, level, (size, float(rng.uniform(0.2, 1.0) * size)))
-    if finding.mimic is Mimic.TILT:
-        return tilted(spine, level, size)
-    if finding.mimic is Mimic.SCOLIOSIS:
-        return curved(spine, level, size)
-    end = -1 if rng.random() < 0.5 else 1
-    dent = Dent(end, float(rng.uniform(-0.35, 0.35)), float(rng.uniform(5.0, 8.0)), size)
-    return dented(spine, level, dent)
+    return Collapse(front, middle, back, upper_share, step_mm, lean, impaction, packing, plate_gain)

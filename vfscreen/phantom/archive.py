@@ -28,6 +28,8 @@ from vfscreen.errors import StorageError, UsageError
 from vfscreen.phantom.anatomy import Variant
 from vfscreen.phantom.clutter import FORBIDDEN, write_clutter
 from vfscreen.phantom.dicom_habits import draw_habit
+from vfscreen.phantom.difficulty import DEFAULT_DIFFICULTY, Difficulty
+from vfscreen.phantom.shift import Shift
 from vfscreen.phantom.streams import stream
 from vfscreen.phantom.study import StudyPlan, WrittenStudy, write_group
 from vfscreen.phantom.truth import LabelRow, MarkRow, ReportRow, write_rows, write_truth
@@ -88,6 +90,8 @@ def write_phantom(
     long_side_px: tuple[int, int] = (2000, 2700),
     counterfactuals: bool = False,
     reports: bool = True,
+    difficulty: Difficulty = DEFAULT_DIFFICULTY,
+    shift: Shift | None = None,
     progress: Progress | None = None,
 ) -> PhantomSummary:
     """Write a phantom archive into `out`.
@@ -111,6 +115,10 @@ def write_phantom(
         single film each, and no later studies.
     reports : bool
         Whether reports are dictated; without, both files hold a header only.
+    difficulty : Difficulty
+        How hard films are to read.
+    shift : Shift, optional
+        Another display of the same films: anatomy, headers, reports and who has what stay.
     progress : callable, optional
         Called with the number of further studies (of `studies`) done.
 
@@ -124,7 +132,14 @@ def write_phantom(
     root = out / "archive"
     if root.exists():
         raise UsageError(f"{root} exists already: name a new folder.")
-    plan = plan_groups(studies, seed, long_side_px, counterfactuals=counterfactuals)
+    plan = plan_groups(
+        studies,
+        seed,
+        long_side_px,
+        counterfactuals=counterfactuals,
+        difficulty=difficulty,
+        shift=shift,
+    )
     try:
         return _write(out, plan, seed, workers, reports=reports, progress=progress)
     except OSError as error:
@@ -174,7 +189,13 @@ def _write(
 
 
 def plan_groups(
-    studies: int, seed: int, long_side_px: tuple[int, int], *, counterfactuals: bool
+    studies: int,
+    seed: int,
+    long_side_px: tuple[int, int],
+    *,
+    counterfactuals: bool,
+    difficulty: Difficulty = DEFAULT_DIFFICULTY,
+    shift: Shift | None = None,
 ) -> list[tuple[StudyPlan, ...]]:
     """Decide who is filmed when: groups of studies that share one rendered anatomy."""
     groups: list[tuple[StudyPlan, ...]] = []
@@ -209,6 +230,8 @@ def plan_groups(
                     study_datetime=earlier.study_datetime + wait if earlier else first_time,
                     first_study_datetime=earlier.study_datetime if earlier else first_time,
                     long_side_px=size,
+                    difficulty=difficulty,
+                    shift=shift,
                 )
             )
         last = group[-1]

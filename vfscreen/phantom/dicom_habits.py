@@ -5,13 +5,14 @@ Shares follow a public set of 7,469 CR/DX headers (48 % MONOCHROME1, 20 % with 1
 rest is chosen so that every path of a reader is walked in an archive of a hundred studies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 from pydicom import uid
 from pydicom.uid import UID
 
+from vfscreen.phantom.difficulty import DEFAULT_DIFFICULTY, SETTINGS, Difficulty
 from vfscreen.phantom.stored_values import Modality, ValueHabit, Voi
 from vfscreen.phantom.streams import stream
 
@@ -28,6 +29,7 @@ SHARE_FOR_PROCESSING = 0.08  # of DX studies: the raw instance beside the proces
 SHARE_SECOND_FILM = 0.12
 SHARE_STORED_TWICE = 0.04
 SHARE_NO_PREAMBLE = 0.35  # of implicit little endian films
+SHARE_BELOW_ZERO = 0.06  # of usual films: modality values, and the VOI LUT's first, are negative
 
 MODALITY_SHARES = {
     Modality.ABSENT: 0.25,
@@ -206,7 +208,7 @@ class StudyHabit:
     stored_twice: bool
 
 
-def draw_habit(seed: int, index: int) -> StudyHabit:
+def draw_habit(seed: int, index: int, difficulty: Difficulty = DEFAULT_DIFFICULTY) -> StudyHabit:
     """Draw the habit of the archive's study `index`.
 
     Parameters
@@ -215,6 +217,8 @@ def draw_habit(seed: int, index: int) -> StudyHabit:
         Of the archive.
     index : int
         Of the study, from 0.
+    difficulty : Difficulty
+        Usual films have values below zero now and then; nothing else depends on it.
     """
     block, place = divmod(index, len(ROTA))
     slot = ROTA[int(stream(seed, "rota", block).permutation(len(ROTA))[place])]
@@ -224,13 +228,21 @@ def draw_habit(seed: int, index: int) -> StudyHabit:
     maker = MANUFACTURERS[int(rng.integers(len(MANUFACTURERS)))]
     birth_date_missing = bool(rng.random() < SHARE_NO_BIRTH_DATE)
     has_age = bool(rng.random() >= SHARE_NO_AGE)
+    model = _one_of(rng, maker.models)
+    site = SITES[int(rng.random() < 0.35)]
+    tree = tuple(Tree)[int(rng.choice(5, p=(0.4, 0.2, 0.1, 0.2, 0.1)))]
+    values = _draw_values(rng, syntax, odd, maker)
+    below = stream(seed, "below-zero", index)
+    if SETTINGS[difficulty].varied and below.random() < SHARE_BELOW_ZERO:
+        voi = Voi.LUT if below.random() < 0.7 else Voi.LUT_AND_WINDOW
+        values = replace(values, modality=Modality.BELOW_ZERO, voi=voi)
     return StudyHabit(
         manufacturer=maker,
-        model=_one_of(rng, maker.models),
-        site=SITES[int(rng.random() < 0.35)],
-        tree=tuple(Tree)[int(rng.choice(5, p=(0.4, 0.2, 0.1, 0.2, 0.1)))],
+        model=model,
+        site=site,
+        tree=tree,
         transfer_syntax=syntax,
-        values=_draw_values(rng, syntax, odd, maker),
+        values=values,
         odd_size=odd,
         preamble=_draw_preamble(rng, syntax),
         fragments=1 if rng.random() < 0.8 else 3,

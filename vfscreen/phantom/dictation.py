@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vfscreen.phantom import phrases
-from vfscreen.phantom.anatomy import Fracture, Mimic, MimicFinding, Shape
+from vfscreen.phantom.anatomy import Fracture, Shape
+from vfscreen.phantom.mimics import Mimic, MimicFinding
 from vfscreen.phantom.spine import SCREENED_LEVELS
 
 Rng = np.random.Generator

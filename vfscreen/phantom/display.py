@@ -10,6 +10,7 @@ from enum import StrEnum
 import numpy as np
 from scipy import ndimage
 
+from vfscreen.phantom.difficulty import Setting
 from vfscreen.phantom.raster import Image, block_mean, resample
 from vfscreen.phantom.streams import stream
 
@@ -43,7 +44,7 @@ class Processing:
     shutter: float
 
 
-def sample_processing(seed: int) -> Processing:
+def sample_processing(seed: int, setting: Setting) -> Processing:
     """Sample the processing of a patient's study."""
     rng = stream(seed, "processing")
     curve = tuple(Curve)[int(rng.choice(3, p=(0.5, 0.3, 0.2)))]
@@ -53,17 +54,42 @@ def sample_processing(seed: int) -> Processing:
         gamma=float(rng.uniform(0.8, 1.3)),
         low_quantile=float(rng.uniform(0.01, 0.06)),
         high_quantile=float(rng.uniform(0.992, 0.999)),
-        latitude=float(rng.uniform(1.0, 1.7)),
-        spine_headroom=float(rng.uniform(0.06, 0.28)),
+        latitude=float(rng.uniform(*setting.latitude)),
+        spine_headroom=float(rng.uniform(*setting.spine_headroom)),
         headroom=float(rng.uniform(0.03, 0.14)),
         equalise=float(rng.uniform(0.25, 0.65)),
         equalise_mm=float(rng.uniform(22.0, 38.0)),
-        detail=float(rng.uniform(0.5, 1.5)),
+        detail=float(rng.uniform(*setting.detail)),
         detail_mm=float(rng.uniform(4.0, 8.0)),
         edge=float(rng.uniform(0.0, 0.8)),
         edge_mm=float(rng.uniform(0.5, 1.4)),
         # Unexposed borders are white; some systems black them out afterwards.
         shutter=0.0 if rng.random() < 0.2 else 1.0,
+    )
+
+
+def other_processing(seed: int) -> Processing:
+    """Sample the processing of a manufacturer whose films look like none of `sample_processing`.
+
+    Structure of many sizes is flattened, edges are hard, the curve is steep, borders are black.
+    """
+    rng = stream(seed, "other-processing")
+    return Processing(
+        curve=Curve.SIGMOID,
+        steepness=float(rng.uniform(6.0, 7.5)),
+        gamma=1.0,
+        low_quantile=0.03,
+        high_quantile=0.995,
+        latitude=float(rng.uniform(1.1, 1.4)),
+        spine_headroom=float(rng.uniform(0.25, 0.4)),
+        headroom=0.0,
+        equalise=float(rng.uniform(0.60, 0.68)),
+        equalise_mm=48.0,
+        detail=float(rng.uniform(1.8, 2.6)),
+        detail_mm=3.0,
+        edge=float(rng.uniform(1.5, 2.5)),
+        edge_mm=0.45,
+        shutter=0.0,
     )
 
 

@@ -5,15 +5,22 @@ size asked for, then averaged to pixels or enlarged to them; noise and trabecula
 added at the final size. A small film therefore is the large one reduced.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from vfscreen.phantom.anatomy import Field, Fracture, Patient, Variant, spine_of
-from vfscreen.phantom.display import Processing, present, sample_processing
+from vfscreen.phantom.display import (
+    Processing,
+    other_processing,
+    present,
+    sample_processing,
+)
+from vfscreen.phantom.exposure import Exposure, open_field, sample_exposure
 from vfscreen.phantom.organs import build_parts, side_marker, soft_tissue
+from vfscreen.phantom.photograph import photographed
 from vfscreen.phantom.projection import (
     COARSE_MM,
     coarse_grid,
@@ -23,6 +30,7 @@ from vfscreen.phantom.projection import (
     transmitted,
 )
 from vfscreen.phantom.raster import Grid, Image, block_mean, paint_layer
+from vfscreen.phantom.shift import Shift
 from vfscreen.phantom.skeleton import build_skeleton
 from vfscreen.phantom.spine import LEVELS, SCREENED_LEVELS, Vertebra, projected_box_mm
 from vfscreen.phantom.streams import stream
@@ -32,7 +40,6 @@ REDUCED_STEP_MM = 0.62
 FULL_STEP_MM = 0.36
 # Texture finer than a pixel is not drawn.
 TEXTURE_STEP_MM = 0.5
-SHUTTER_SOFTNESS_MM = 0.8
 # Well inside the bodies, whatever their width.
 SPINE_HALF_WIDTH_MM = 15.0
 
@@ -51,8 +58,10 @@ class Film:
     boxes : dict
         (x0, y0, x1, y1) in pixels per vertebra T10 to L5: the projected body after deformity.
         A box may lie partly or wholly outside the film.
+    centres : dict
+        (x, y) in pixels per vertebra T10 to L5: the centre of the body's box.
     visible : tuple of str
-        The levels whose box has its centre in the exposed field, from the top down.
+        The levels whose centre lies in the exposed field, from the top down.
     pixel_spacing_mm : float
         At the detector.
     vertebra_height_px : float
@@ -65,20 +74,12 @@ class Film:
 
     pixels: NDArray[np.float32]
     boxes: dict[str, Box]
+    centres: dict[str, tuple[float, float]]
     visible: tuple[str, ...]
     pixel_spacing_mm: float
     vertebra_height_px: float
     variant: Variant
     fractures: tuple[Fracture, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Exposure:
-    """What one exposure has: dose, scatter, unsharpness."""
-
-    photons_per_mm2: float
-    scatter_ratio: float
-    blur_mm: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,17 @@ class _Scene:
     open_field: Image
     noise: Image
     texture: Image | None
-    exposure: _Exposure
+    exposure: Exposure
     processing: Processing
 
 
 def render_film(
-    patient: Patient, variant: Variant | None = None, *, long_side_px: int, view: int = 0
+    patient: Patient,
+    variant: Variant | None = None,
+    *,
+    long_side_px: int,
+    view: int = 0,
+    shift: Shift | None = None,
 ) -> Film:
     """Render one film of a patient.
 
@@ -114,27 +120,36 @@ def render_film(
         Longer side of the film in pixels; 2000 to 2700 is full size.
     view : int
         0 or 1: the study's other film has another exposure, centring and collimation.
+    shift : Shift, optional
+        Another display of the same film.
 
     Returns
     -------
     Film
     """
     wanted = patient.variant if variant is None else variant
-    return _render(patient, (wanted,), long_side_px, view)[wanted]
+    return _render(patient, (wanted,), long_side_px, view, shift)[wanted]
 
 
-def render_variants(patient: Patient, *, long_side_px: int, view: int = 0) -> dict[Variant, Film]:
+def render_variants(
+    patient: Patient, *, long_side_px: int, view: int = 0, shift: Shift | None = None
+) -> dict[Variant, Film]:
     """Render all three counterfactual films; each equals what `render_film` gives.
 
-    Away from the finding they are identical to the last bit, noise included.
+    Away from the finding they are identical to the last bit, noise included (photographs up to
+    what JPEG spreads).
     """
-    return _render(patient, tuple(Variant), long_side_px, view)
+    return _render(patient, tuple(Variant), long_side_px, view, shift)
 
 
 def _render(
-    patient: Patient, variants: tuple[Variant, ...], long_side_px: int, view: int
+    patient: Patient,
+    variants: tuple[Variant, ...],
+    long_side_px: int,
+    view: int,
+    shift: Shift | None,
 ) -> dict[Variant, Film]:
-    scene = _scene(patient, long_side_px, view)
+    scene = _shifted(_scene(patient, long_side_px, view), shift)
     cache: dict[Vertebra, Patch] = {}
     plain = _with_spine(scene, patient.vertebrae, cache)
     scatter, mesh, span = _measure(scene, plain)
@@ -144,15 +159,19 @@ def _render(
         spine = plain if variant is Variant.PLAIN else _with_spine(scene, vertebrae, cache)
         pixels = _expose(scene, spine, scatter, mesh, span)
         boxes = _boxes(scene, vertebrae)
-        films[variant] = Film(
+        centres = {k: ((x0 + x1) / 2, (y0 + y1) / 2) for k, (x0, y0, x1, y1) in boxes.items()}
+        film = Film(
             pixels=pixels,
             boxes=boxes,
-            visible=tuple(level for level, box in boxes.items() if _exposed(scene, box)),
+            centres=centres,
+            visible=tuple(level for level, place in centres.items() if _exposed(scene, *place)),
             pixel_spacing_mm=scene.pixel_mm,
             vertebra_height_px=_lumbar_height_mm(patient) / scene.pixel_mm,
             variant=variant,
             fractures=patient.fractures if variant is Variant.FRACTURE else (),
         )
+        taken = shift is Shift.PHOTOGRAPH
+        films[variant] = photographed(film, patient.seed, view) if taken else film
     return films
 
 
@@ -187,12 +206,21 @@ def _scene(patient: Patient, long_side_px: int, view: int) -> _Scene:
         grid=grid,
         soft=soft,
         bone=bone,
-        open_field=_open_field(field, pixel_mm, shape),
+        open_field=open_field(field, pixel_mm, shape),
         noise=noise,
         texture=texture,
-        exposure=_sample_exposure(patient, view),
-        processing=sample_processing(patient.seed),
+        exposure=sample_exposure(patient, view),
+        processing=sample_processing(patient.seed, patient.setting),
     )
+
+
+def _shifted(scene: _Scene, shift: Shift | None) -> _Scene:
+    """The same anatomy with another dose or another maker's processing."""
+    if shift is Shift.NOISE:
+        return replace(scene, exposure=scene.exposure.at_low_dose())
+    if shift is Shift.CURVE:
+        return replace(scene, processing=other_processing(scene.patient.seed))
+    return scene
 
 
 def _grid(field: Field, pixel_mm: float, shape: tuple[int, int]) -> Grid:
@@ -206,33 +234,6 @@ def _grid(field: Field, pixel_mm: float, shape: tuple[int, int]) -> Grid:
         step = pixel_mm * pixels
         size = (-(-shape[0] // pixels) + 1, -(-shape[1] // pixels) + 1)
     return Grid(field.x0_mm + step / 2, field.y0_mm + step / 2, step, size)
-
-
-def _sample_exposure(patient: Patient, view: int) -> _Exposure:
-    study = stream(patient.seed, "exposure")
-    film = stream(patient.seed, "exposure", 1 + view)
-    thick = patient.body.thickness_mm / 225.0
-    return _Exposure(
-        photons_per_mm2=float(np.exp(study.normal(10.2, 0.35) + film.normal(0, 0.15))),
-        scatter_ratio=float(np.clip(study.uniform(0.25, 0.6) * thick, 0.2, 0.9)),
-        blur_mm=float(study.uniform(0.10, 0.22)),
-    )
-
-
-def _open_field(field: Field, pixel_mm: float, shape: tuple[int, int]) -> Image:
-    """1 where the collimator is open, falling to 0 over the penumbra."""
-
-    def along(size: int, near_mm: float, far_mm: float) -> Image:
-        at = (np.arange(size) + 0.5) * pixel_mm
-        soft = max(SHUTTER_SOFTNESS_MM, pixel_mm)
-        end = size * pixel_mm
-        rise = np.clip((at - near_mm) / soft + 0.5, 0, 1) if near_mm > 0 else np.ones(size)
-        fall = np.clip((end - far_mm - at) / soft + 0.5, 0, 1) if far_mm > 0 else np.ones(size)
-        return (rise * fall).astype(np.float32)
-
-    rows = along(shape[0], field.margin_top_mm, field.margin_bottom_mm)
-    columns = along(shape[1], field.margin_left_mm, field.margin_right_mm)
-    return rows[:, None] * columns[None, :]
 
 
 def _trabeculae(rng: np.random.Generator, shape: tuple[int, int], pixel_mm: float) -> Image:
@@ -327,6 +328,9 @@ def _expose(
     sigma = scene.exposure.blur_mm / pixel_mm
     if sigma > 0.4:
         signal = ndimage.gaussian_filter(signal, sigma, truncate=3.0)
+    moved = scene.exposure.moved_mm / pixel_mm
+    if moved > 0.3:
+        signal = ndimage.gaussian_filter1d(signal, moved, axis=0, truncate=3.0)
     # Photons per pixel where the film is typically exposed: automatic exposure control.
     reference = np.float32(np.exp(-(span[0] + span[1]) / 2))
     photons = np.float32(scene.exposure.photons_per_mm2 * pixel_mm**2) / reference
@@ -355,9 +359,9 @@ def _boxes(scene: _Scene, vertebrae: tuple[Vertebra, ...]) -> dict[str, Box]:
     return boxes
 
 
-def _exposed(scene: _Scene, box: Box) -> bool:
-    """Whether the centre of a box lies where the collimator is open."""
-    row, column = int((box[1] + box[3]) // 2), int((box[0] + box[2]) // 2)
+def _exposed(scene: _Scene, x: float, y: float) -> bool:
+    """Whether a place lies where the collimator is open."""
+    row, column = int(y // 1), int(x // 1)
     height, width = scene.shape
     inside = 0 <= row < height and 0 <= column < width
     return inside and bool(scene.open_field[row, column] > 0.5)

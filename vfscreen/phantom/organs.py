@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vfscreen.phantom.anatomy import Field, Patient
+from vfscreen.phantom.overlays import gas_loop, lines, over_spine, stool_over_spine
 from vfscreen.phantom.projection import MU_FAT, MU_SOFT
 from vfscreen.phantom.raster import Ellipsoid, Grid, Image, Layer, Region, Tube, resample
 from vfscreen.phantom.skeleton import pelvic_origin, smoothed
@@ -18,8 +19,6 @@ from vfscreen.phantom.streams import stream
 SOFT_STEP_MM = 3.0
 # The mesh covers every field of view of the patient, whichever film is rendered.
 SOFT_REACH_MM = (300.0, 330.0)
-GAS_MU = -MU_SOFT
-
 Mesh = NDArray[np.floating[Any]]
 
 
@@ -39,8 +38,12 @@ def build_parts(patient: Patient) -> Parts:
             *_organs(patient, vertebrae),
             *_bowel(patient, vertebrae),
             *_vessels(patient, vertebrae),
+            *(over_spine(patient) if patient.setting.varied else ()),
         ),
-        metal=_metalwork(patient, vertebrae),
+        metal=(
+            *_metalwork(patient, vertebrae),
+            *(lines(patient) if patient.setting.varied else ()),
+        ),
     )
 
 
@@ -86,9 +89,11 @@ def soft_tissue(patient: Patient) -> tuple[Image, Grid]:
 
     clutter = np.zeros(shape)
     for sigma_mm, weight in ((5.0, 0.012), (11.0, 0.026), (26.0, 0.045), (60.0, 0.05)):
-        clutter += weight * _noise(rng, shape, sigma_mm)
+        clutter += weight * patient.setting.clutter * _noise(rng, shape, sigma_mm)
     attenuation += clutter * inner
     attenuation += _stool(rng, x, y, shape, pelvis_y) * inner
+    if patient.setting.varied:
+        attenuation += stool_over_spine(patient, x, y) * inner
     # Thighs and perineum: attenuation falls towards the lower edge between the legs.
     gap = np.clip((y - pelvis_y - 150) / 40, 0, 1) * np.exp(-((x / 16.0) ** 2))
     attenuation *= 1 - 0.45 * gap
@@ -196,28 +201,6 @@ def _lungs(rng: np.random.Generator, vertebrae: dict[str, Vertebra], inner: floa
     return found
 
 
-def _loop(
-    rng: np.random.Generator, path: list[tuple[float, float]], radius: float, depth: float
-) -> Layer:
-    """A gas-filled loop: a chain of overlapping ellipsoids, notched like haustra."""
-    points = np.array(path)
-    steps = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
-    count = max(2, int(steps[-1] / (radius * 0.95)))
-    at = np.linspace(0, steps[-1], count)
-    xs, ys = np.interp(at, steps, points[:, 0]), np.interp(at, steps, points[:, 1])
-    parts = tuple(
-        Ellipsoid(
-            float(x + rng.normal(0, radius * 0.12)), float(y + rng.normal(0, radius * 0.12)),
-            float(radius * rng.uniform(0.8, 1.2)), float(radius * rng.uniform(0.75, 1.1)),
-            float(depth * rng.uniform(0.75, 1.15)), GAS_MU, float(rng.uniform(0, np.pi)),
-        )
-        for x, y in zip(xs, ys, strict=True)
-    )  # fmt: skip
-    phases = rng.uniform(0, 2 * np.pi, 2)
-    warp = (float(min(radius * 0.28, 5.0)), float(phases[0]), float(phases[1]))
-    return Layer(parts, merged=True, warp=warp)
-
-
 def _bowel(patient: Patient, vertebrae: dict[str, Vertebra]) -> tuple[Layer, ...]:
     rng = stream(patient.seed, "bowel")
     l1, l3 = vertebrae["L1"], vertebrae["L3"]
@@ -232,7 +215,7 @@ def _bowel(patient: Patient, vertebrae: dict[str, Vertebra]) -> tuple[Layer, ...
     if some(0.7):
         x, y = rng.uniform(48, 95), l1.y_mm - rng.uniform(30, 65)
         size = rng.uniform(16, 34)
-        layers.append(_loop(rng, [(x - size * 0.7, y + 6), (x, y), (x + size, y - 8)], size,
+        layers.append(gas_loop(rng, [(x - size * 0.7, y + 6), (x, y), (x + size, y - 8)], size,
                             size * rng.uniform(0.9, 1.7)))  # fmt: skip
     if some(0.55):
         sag = rng.uniform(5, 55)
@@ -240,18 +223,18 @@ def _bowel(patient: Patient, vertebrae: dict[str, Vertebra]) -> tuple[Layer, ...
         left, right = -inner * rng.uniform(0.5, 0.75), inner * rng.uniform(0.5, 0.75)
         path = [(left, y), (left * 0.4, y + sag), (right * 0.4, y + sag), (right, y - 25)]
         radius = rng.uniform(11, 18)
-        layers.append(_loop(rng, path, radius, radius * rng.uniform(0.6, 1.5)))
+        layers.append(gas_loop(rng, path, radius, radius * rng.uniform(0.6, 1.5)))
     for share, x in ((0.55, inner * 0.76), (0.5, -inner * 0.72)):
         if some(share):
             top, length = l3.y_mm - rng.uniform(60, 110), rng.uniform(50, 150)
             radius = rng.uniform(10, 19)
             path = [(x + rng.normal(0, 6), top), (x + rng.normal(0, 7), top + length)]
-            layers.append(_loop(rng, path, radius, radius * rng.uniform(0.7, 1.6)))
+            layers.append(gas_loop(rng, path, radius, radius * rng.uniform(0.7, 1.6)))
     if some(0.6):
         y = pelvis_y + rng.uniform(45, 85)
         radius = rng.uniform(11, 20)
         path = [(rng.uniform(20, 60), y - 25), (rng.normal(0, 12), y), (rng.normal(0, 8), y + 25)]
-        layers.append(_loop(rng, path, radius, radius * rng.uniform(0.7, 1.6)))
+        layers.append(gas_loop(rng, path, radius, radius * rng.uniform(0.7, 1.6)))
     for _ in range(int(rng.poisson(4.0 * gassy))):
         x = rng.normal(0, 62)
         y = l3.y_mm + rng.normal(30, 70)
@@ -259,7 +242,7 @@ def _bowel(patient: Patient, vertebrae: dict[str, Vertebra]) -> tuple[Layer, ...
         turn = rng.uniform(0, 2 * np.pi)
         length = rng.uniform(8, 55)
         path = [(x, y), (x + length * np.cos(turn), y + length * np.sin(turn) * 0.6)]
-        layers.append(_loop(rng, path, radius, radius * rng.uniform(0.5, 1.2)))
+        layers.append(gas_loop(rng, path, radius, radius * rng.uniform(0.5, 1.2)))
     if some(0.07):
         count = int(rng.integers(4, 22))
         dots = tuple(
@@ -273,7 +256,9 @@ def _bowel(patient: Patient, vertebrae: dict[str, Vertebra]) -> tuple[Layer, ...
         )
         layers.append(Layer(dots))
     elif some(0.04):
-        contrast = _loop(rng, [(inner * 0.72, l3.y_mm - 40), (inner * 0.7, l3.y_mm + 90)], 12, 14)
+        contrast = gas_loop(
+            rng, [(inner * 0.72, l3.y_mm - 40), (inner * 0.7, l3.y_mm + 90)], 12, 14
+        )
         parts = tuple(
             Ellipsoid(p.x_mm, p.y_mm, p.a_mm, p.b_mm, p.depth_mm, 0.05, p.angle_rad)
             for p in contrast.parts

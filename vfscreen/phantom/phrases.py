@@ -3,7 +3,8 @@
 Written from how abdominal films are dictated, apart from the words that any labeller looks for.
 """
 
-from vfscreen.phantom.anatomy import Mimic, Shape
+from vfscreen.phantom.anatomy import Shape
+from vfscreen.phantom.mimics import Mimic
 
 # ---- What the mention says ---------------------------------------------------------------------
 
@@ -121,4 +122,10 @@ MIMICS = {
     Mimic.TILT: ("The lumbar spine is tilted.", "Positional tilt of the spine."),
     Mimic.SCOLIOSIS: ("Scoliosis centred at {level}.", "Lumbar scoliosis, convex to the left."),
     Mimic.SCHMORL_NODE: ("Schmorl's node at {level}.", "Schmorl node in the endplate of {level}."),
+    Mimic.SHORT_BODY: ("{level} is small, a normal variant.", "Small {level} vertebra, a variant."),
+    Mimic.NORMAL_WEDGE: (
+        "Normal shape of {level} for its place.",
+        "{level} as usual at this place.",
+    ),
+    Mimic.CUPIDS_BOW: ("Cupid's bow contour at {level}.", "Cupid's bow configuration of {level}."),
 }

@@ -92,7 +92,11 @@ def _add_body(image: Image, grid: Grid, v: Vertebra) -> None:
     side = np.clip(inside / soft + 0.5, 0, 1)
     from_upper, from_lower = down - upper, lower - down
     # Neighbouring slabs of a sloping plate are blended over their distance, against banding.
-    spread = np.float32(max(step, abs(v.slope) * v.depth_mm / _SLABS))
+    falls_mm = v.height_mm * v.wedge / 2
+    if v.collapse is not None:
+        c = v.collapse
+        falls_mm += v.height_mm * max(0.0, max(c.anterior, c.middle) - 2 * c.posterior)
+    spread = np.float32(max(step, (abs(v.slope) * v.depth_mm + falls_mm) / _SLABS))
     between = np.clip(from_upper / spread + 0.5, 0, 1) * np.clip(from_lower / spread + 0.5, 0, 1)
     body = side * between
 
@@ -100,7 +104,7 @@ def _add_body(image: Image, grid: Grid, v: Vertebra) -> None:
     packed = np.ones(1, np.float32)
     if v.collapse is not None:
         # Part of the bone mass stays: what lost half its height is clearly denser.
-        packed = (v.height_mm / height) ** np.float32(0.75)
+        packed = (v.height_mm / height) ** np.float32(v.collapse.packing)
     slab_mm = np.float32(v.depth_mm / _SLABS)
     density = (body * packed).sum(axis=0) * (slab_mm * np.float32(MU_TRABECULAR * v.bone))
 
@@ -115,7 +119,7 @@ def _add_body(image: Image, grid: Grid, v: Vertebra) -> None:
         line = np.maximum(1 - np.abs(away) * np.float32(1 / wide), 0) * np.float32(thick / wide)
         strength = MU_PLATE * v.plate * (1 + 0.35 * sclerosis)
         if v.collapse is not None and share > 0.2:
-            strength *= 1.4
+            strength *= v.collapse.plate_gain
         plates += (line * side * rim).sum(axis=0) * (slab_mm * np.float32(strength))
         band_mu = 0.0016 * sclerosis
         if v.collapse is not None:

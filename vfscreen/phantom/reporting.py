@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from vfscreen.phantom.anatomy import Fracture, MimicFinding
+from vfscreen.phantom.anatomy import Fracture
 from vfscreen.phantom.dictation import dictate, draw_report_status
 from vfscreen.phantom.headers import Identity
+from vfscreen.phantom.mimics import MimicFinding
 from vfscreen.phantom.streams import stream
 from vfscreen.phantom.truth import ReportRow
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vfscreen.phantom.difficulty import Setting
+
 # Order is from the top of the film down. T7 to T9 are there for tall fields only.
 LEVELS = ("T7", "T8", "T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
 # The levels that can be fractured and that every film reports a box for.
@@ -41,12 +43,13 @@ class Spur:
 
 @dataclass(frozen=True, slots=True)
 class Dent:
-    """A local depression of an end plate (Schmorl node); ``u`` is the lateral place in -1..1."""
+    """A local depression of an end plate (Schmorl node); ``u`` and ``w`` as in `end_plates`."""
 
     end: int
     u: float
     radius_mm: float
     depth_mm: float
+    w: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,9 @@ class Collapse:
     lean: float
     # Density of the crushed trabeculae under the end plate: fades as a fracture heals.
     impaction: float
+    # Bone mass that stays (exponent of the lost height), and density of the end plate.
+    packing: float = 0.75
+    plate_gain: float = 1.4
 
     @property
     def rim(self) -> float:
@@ -89,13 +95,17 @@ class Vertebra:
     sclerosis_upper: float = 0.0
     sclerosis_lower: float = 0.0
     vacuum_below: float = 0.0
+    # What a normal body's front is lower than its back, as a fraction of its height.
+    wedge: float = 0.0
+    # The same for its right side (of the film) against its left.
+    lateral: float = 0.0
     spurs: tuple[Spur, ...] = ()
     dents: tuple[Dent, ...] = ()
     collapse: Collapse | None = None
 
 
 def base_spine(
-    rng: np.random.Generator, *, scale: float, age_years: int, bone: float
+    rng: np.random.Generator, setting: Setting, *, scale: float, age_years: int, bone: float
 ) -> tuple[Vertebra, ...]:
     """Sample a spine with the degeneration of its age and no finding.
 
@@ -103,6 +113,8 @@ def base_spine(
     ----------
     rng : numpy.random.Generator
         The stream of the spine.
+    setting : Setting
+        How much spines differ.
     scale : float
         Film size over anatomical mean: magnification times body size.
     age_years : int
@@ -120,26 +132,30 @@ def base_spine(
     width_factor = rng.normal(1.0, 0.04)
     disc_factor = rng.normal(1.0, 0.10) - 0.004 * (age_years - 60)
     lordosis = rng.uniform(0.6, 1.15)
-    slope_offset = rng.normal(0.0, 2.5)
+    slope_offset = rng.normal(0.0, setting.slope_sd_deg)
     # Some have a scoliosis of their own, so that a curve is no evidence against a fracture.
-    curve_mm = rng.normal(0.0, 4.0) * (3.5 if rng.random() < 0.15 else 1.0)
+    curve_mm = rng.normal(0.0, 4.0) * (3.5 if rng.random() < setting.curve_share else 1.0)
     curve_centre_mm = rng.uniform(-110.0, 20.0)
-    lean = rng.normal(0.0, 0.015)
-    axial = rng.normal(0.0, 0.06)
+    lean = rng.normal(0.0, setting.lean_sd)
+    axial = rng.normal(0.0, setting.axial_sd)
     waist = rng.uniform(0.06, 0.11)
-    heights = np.array(BODY_HEIGHT_MM) * scale * height_factor * rng.normal(1.0, 0.018, count)
-    discs = np.array(DISC_BELOW_MM) * scale * disc_factor * rng.normal(1.0, 0.09, count)
-    degenerated = rng.random(count) < 0.05 + 0.006 * (age_years - 50)
+    own_height = rng.normal(1.0, setting.height_sd, count)
+    heights = np.array(BODY_HEIGHT_MM) * scale * height_factor * own_height
+    own_disc = rng.normal(1.0, setting.disc_sd, count)
+    discs = np.array(DISC_BELOW_MM) * scale * disc_factor * own_disc
+    degenerated = rng.random(count) < setting.degeneration * (0.05 + 0.006 * (age_years - 50))
     discs = np.where(degenerated, discs * rng.uniform(0.55, 0.9, count), discs)
     spur_size = rng.gamma(2.0, 1.2 + 0.03 * (age_years - 50), (count, 2, 2))
-    spur_here = rng.random((count, 2, 2)) < np.where(degenerated, 0.6, 0.12)[:, None, None]
+    spur_share = np.where(degenerated, 0.6, setting.spur_share)
+    spur_here = rng.random((count, 2, 2)) < spur_share[:, None, None]
     sclerosis = np.where(degenerated, rng.uniform(0.0, 0.9, count), 0.0)
     roll_noise = rng.normal(0.0, 0.012, count)
-    slope_noise = rng.normal(0.0, 1.2, count)
+    slope_noise = rng.normal(0.0, setting.own_slope_sd_deg, count)
     slopes_deg = np.array(END_PLATE_SLOPE_DEG) * lordosis + slope_offset + slope_noise
     concavity = rng.uniform(0.8, 2.2, count) * (1.0 + 0.5 * (1.0 - bone))
     bone_noise = rng.normal(1.0, 0.04, count)
-    plate = rng.uniform(0.85, 1.15) * (0.6 + 0.4 * bone)
+    follows = setting.cortex_follows
+    plate = rng.uniform(0.85, 1.15) * ((1 - follows) + follows * bone)
 
     centres = np.zeros(count)
     for i in range(count - 2, -1, -1):
@@ -263,6 +279,37 @@ def curved(vertebrae: Sequence[Vertebra], level: str, shift_mm: float) -> tuple[
     return tuple(bent)
 
 
+def shortened(vertebrae: Sequence[Vertebra], level: str, fraction: float) -> tuple[Vertebra, ...]:
+    """Return the spine with one body lower than its neighbours suggest, as some people's are."""
+    spine = list(vertebrae)
+    i = LEVELS.index(level)
+    lost_mm = spine[i].height_mm * fraction
+    for j in range(i):
+        spine[j] = replace(spine[j], y_mm=spine[j].y_mm + lost_mm)
+    here = spine[i]
+    spine[i] = replace(here, height_mm=here.height_mm - lost_mm, y_mm=here.y_mm + lost_mm / 2)
+    return tuple(spine)
+
+
+def wedged(vertebrae: Sequence[Vertebra], level: str, fraction: float) -> tuple[Vertebra, ...]:
+    """Return the spine with the front of one normal body lower than its back."""
+    return tuple(
+        replace(v, wedge=max(v.wedge, fraction)) if v.level == level else v for v in vertebrae
+    )
+
+
+def bowed(
+    vertebrae: Sequence[Vertebra], level: str, depth_mm: float, apart: float
+) -> tuple[Vertebra, ...]:
+    """Return the spine with a Cupid's bow: two shallow pits at the back of a lower end plate.
+
+    A normal variant of L3 to L5 (Dietz and Christensen 1976, Radiology 121:577).
+    """
+    for u in (-apart, apart):
+        vertebrae = dented(vertebrae, level, Dent(1, u, 8.0, depth_mm, w=0.45))
+    return tuple(vertebrae)
+
+
 def dented(vertebrae: Sequence[Vertebra], level: str, dent: Dent) -> tuple[Vertebra, ...]:
     """Return the spine with a Schmorl node in one end plate of ``level``."""
     return tuple(replace(v, dents=(*v.dents, dent)) if v.level == level else v for v in vertebrae)
@@ -298,9 +345,15 @@ def end_plates(
         loss = loss * (1 + c.lean * np.clip(u, -1, 1))
         upper = upper + c.upper_share * loss
         lower = lower - (1 - c.upper_share) * loss
+    if v.wedge:
+        front = v.wedge * v.height_mm * (1 - w) / 4
+        upper, lower = upper + front, lower - front
+    if v.lateral:
+        side = v.lateral * v.height_mm * u / 4
+        upper, lower = upper + side, lower - side
     for dent in v.dents:
         du = (u - dent.u) * (v.width_mm / 2)
-        dw = w * (v.depth_mm / 2)
+        dw = (w - dent.w) * (v.depth_mm / 2)
         pit = dent.depth_mm * np.exp(-(((du**2 + dw**2) / dent.radius_mm**2) ** 2))
         if dent.end < 0:
             upper = upper + pit

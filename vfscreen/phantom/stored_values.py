@@ -30,6 +30,7 @@ class Modality(StrEnum):
     OFFSET = "offset"  # slope 4, intercept -1024
     NEGATIVE = "negative"  # slope -1: some CR readers store the other way round
     LUT = "lut"  # a modality LUT sequence
+    BELOW_ZERO = "below_zero"  # the intercept is minus half the range, as in CT
 
 
 class Voi(StrEnum):
@@ -152,6 +153,7 @@ def _modality(
         Modality.HALF: (0.5, 0.0),
         Modality.OFFSET: (4.0, -1024.0),
         Modality.NEGATIVE: (-1.0, float(top)),
+        Modality.BELOW_ZERO: (1.0, -float(top + 1) / 2),
     }[habit.modality]
     tags.RescaleSlope = f"{slope:g}"
     tags.RescaleIntercept = f"{intercept:g}"
@@ -225,11 +227,9 @@ def _voi_lut(
 def _lut(entries: NDArray[np.uint16], first: int, bits: int, big_endian: bool) -> Dataset:
     item = Dataset()
     # The number of entries is a 16-bit field: 65,536 is written as 0 (PS3.3 C.11.1.1).
+    # It stays unsigned where the first value that is mapped is not; pydicom writes it so.
     vr = "SS" if first < 0 else "US"
-    count = entries.size % 65536
-    if vr == "SS" and count > 32767:
-        count -= 65536
-    item.add_new("LUTDescriptor", vr, [count, first, bits])
+    item.add_new("LUTDescriptor", vr, [entries.size % 65536, first, bits])
     item.add_new("LUTData", "OW", entries.astype(">u2" if big_endian else "<u2").tobytes())
     return item
 

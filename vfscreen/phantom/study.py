@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vfscreen.config import EligibilityConfig
-from vfscreen.phantom.anatomy import MimicFinding, Patient, Variant, sample_patient
+from vfscreen.phantom.anatomy import Patient, Variant, sample_patient
 from vfscreen.phantom.dicom_habits import StudyHabit, Tree, draw_habit
+from vfscreen.phantom.difficulty import Difficulty
 from vfscreen.phantom.films import Film, render_film, render_variants
 from vfscreen.phantom.headers import (
     Exposure,
@@ -21,7 +22,9 @@ from vfscreen.phantom.headers import (
     to_bytes,
     uid_of,
 )
+from vfscreen.phantom.mimics import MimicFinding
 from vfscreen.phantom.reporting import NO_REPORTS, report_study
+from vfscreen.phantom.shift import Shift
 from vfscreen.phantom.stored_values import Modality, Voi, to_stored
 from vfscreen.phantom.streams import stream
 from vfscreen.phantom.truth import LabelRow, MarkRow, ReportRow
@@ -50,6 +53,8 @@ class StudyPlan:
         Only the one film, nothing beside it (counterfactual studies).
     view : int
         Which exposure of the anatomy the first film is.
+    difficulty, shift : Difficulty, Shift or None
+        How hard the films are, and what has become of their display.
     """
 
     archive_seed: int
@@ -65,6 +70,8 @@ class StudyPlan:
     study_datetime: datetime
     first_study_datetime: datetime
     long_side_px: int
+    difficulty: Difficulty
+    shift: Shift | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +90,15 @@ class WrittenStudy:
 def write_group(root: Path, plans: tuple[StudyPlan, ...], *, reports: bool) -> list[WrittenStudy]:
     """Render and write studies of one anatomy: one study, or its three counterfactuals."""
     first = plans[0]
-    patient = sample_patient(first.patient_seed)
+    patient = sample_patient(first.patient_seed, first.difficulty)
     if len(plans) > 1:
-        films = render_variants(patient, long_side_px=first.long_side_px, view=first.view)
+        films = render_variants(
+            patient, long_side_px=first.long_side_px, view=first.view, shift=first.shift
+        )
     else:
-        film = render_film(patient, long_side_px=first.long_side_px, view=first.view)
+        film = render_film(
+            patient, long_side_px=first.long_side_px, view=first.view, shift=first.shift
+        )
         films = {film.variant: film}
     return [
         _write_study(root, plan, patient, films[plan.variant or patient.variant], reports)
@@ -98,7 +109,7 @@ def write_group(root: Path, plans: tuple[StudyPlan, ...], *, reports: bool) -> l
 def _write_study(
     root: Path, plan: StudyPlan, patient: Patient, film: Film, reports: bool
 ) -> WrittenStudy:
-    habit = draw_habit(plan.archive_seed, plan.habit_index)
+    habit = draw_habit(plan.archive_seed, plan.habit_index, plan.difficulty)
     identity = _identity(plan, patient, habit)
     said = (
         report_study(
@@ -168,7 +179,7 @@ def _marks_of_film(uid: str, film: Film, rows_px: int, columns_px: int) -> Itera
     shown += [("vertebra", level) for level in film.visible]
     for finding, level in shown:
         x0, y0, x1, y1 = (float(v) for v in film.boxes[level])
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        x, y = film.centres[level]
         box = max(x0, 0.0), max(y0, 0.0), min(x1, columns_px), min(y1, rows_px)
         yield MarkRow(uid, finding, level, *(round(v, MARK_DECIMALS) for v in (*box, x, y)))
 
@@ -223,7 +234,9 @@ def _exposures(
     if plan.alone:
         return films
     if habit.second_film and plan.view == 0:
-        second = render_film(patient, film.variant, long_side_px=plan.long_side_px, view=1)
+        second = render_film(
+            patient, film.variant, long_side_px=plan.long_side_px, view=1, shift=plan.shift
+        )
         films.append((second, habit))
     if habit.for_processing:
         values = replace(
