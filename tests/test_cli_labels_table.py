@@ -33,7 +33,7 @@ def test_where_all_of_them_are_is_said(capsys):
 
 def test_a_file_without_problems_is_one_line(capsys):
     print_problems(problems([], used=3))
-    assert capsys.readouterr().out == "Rows of the labels file: 3, of which used 3.\n"
+    assert capsys.readouterr().out == "Rows of the labels file: 3, all used.\n"
 
 
 def test_findings_are_counted_by_films(capsys):

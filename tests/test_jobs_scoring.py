@@ -142,6 +142,16 @@ def test_too_many_failures_are_the_verdict(archive, config, info):
     assert isinstance(score(archive, strict, info, results=results)[2], TooManyFailuresError)
 
 
+def test_headers_that_fail_elsewhere_in_the_archive_are_no_verdict(archive, config, info):
+    strict = replace(config, run=replace(config.run, min_failures=1, max_failure_rate=0.3))
+    for number in range(5):
+        whole = (archive / "0.dcm").read_bytes()
+        (archive / f"cut-{number}.dcm").write_bytes(whole[:300])
+    ledger, _, error = score(archive, strict, info)
+    assert sum(ledger.failed.values()) >= 5
+    assert error is None
+
+
 def test_a_folder_of_a_command_that_failed_is_kept(tmp_path, caplog):
     with pytest.raises(LabelsError), scoring_folder(tmp_path / "report") as folder:
         folder.mkdir()

@@ -45,9 +45,10 @@ def print_problems(
     """
     import pyarrow.compute as pc
 
-    typer.echo(f"Rows of the {what} file: {problems.total:,}, of which used {problems.used:,}.")
     if not problems.counts:
+        typer.echo(f"Rows of the {what} file: {problems.total:,}, all used.")
         return
+    typer.echo(f"Rows of the {what} file: {problems.total:,}, of which used {problems.used:,}.")
     rows = []
     for reason, count in problems.counts.items():
         lines = problems.rows.filter(pc.equal(problems.rows["reason"], reason))["line"]

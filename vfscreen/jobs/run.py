@@ -139,7 +139,7 @@ def verdict(run: Run, config: Config, stopped: str | None) -> VfscreenError | No
             f"Stopped early ({stopped}): {ledger.not_reached:,} films are left for the next run; "
             "what is done is saved."
         )
-    if (unfaithful := _fidelity(ledger.canary)) is not None:
+    if (unfaithful := fidelity(ledger.canary)) is not None:
         return unfaithful
     if failed >= config.run.min_failures and failed > config.run.max_failure_rate * tried:
         return TooManyFailuresError(
@@ -167,7 +167,7 @@ def reports_verdict(run: Run, config: Config) -> TooManyFailuresError | None:
     )
 
 
-def _fidelity(figures: CanaryFigures) -> FidelityError | None:
+def fidelity(figures: CanaryFigures) -> FidelityError | None:
     """The error of a run whose decode path disagrees with the reference."""
     if not figures.beyond_bound:
         return None

@@ -27,7 +27,7 @@ from vfscreen.errors import (
 )
 from vfscreen.jobs.films import PlannedFilms, screen_films
 from vfscreen.jobs.labels import Labelled, label_films
-from vfscreen.jobs.run import Run, open_run, verdict
+from vfscreen.jobs.run import Run, fidelity, open_run
 from vfscreen.jobs.scan import refuse_nesting, scan_archive
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.results.catalogue import connect, publish
@@ -169,12 +169,14 @@ def score_films(
 def scoring_verdict(run: Run, scored: pa.Table, config: Config) -> VfscreenError | None:
     """The error that a command on scored films ends with, once its output is written.
 
-    As the nightly job's, but of all labelled films: also those that failed before the command was
-    interrupted.
+    As the nightly job's, but the failure rate is that of the labelled films: headers elsewhere in
+    the archive that cannot be read do not count, films that failed before an interruption do.
     """
+    if (unbalanced := run.ledger.balance()) is not None:
+        return VfscreenError(unbalanced)
+    if (unfaithful := fidelity(run.ledger.canary)) is not None:
+        return unfaithful
     failed = len(scored) - scored["failure_reason"].null_count
-    if (error := verdict(run, config, None)) is not None:
-        return error
     if failed >= config.run.min_failures and failed > config.run.max_failure_rate * len(scored):
         return TooManyFailuresError(
             f"{failed:,} of {len(scored):,} labelled films failed, more than run.max_failure_rate "
