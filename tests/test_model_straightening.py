@@ -18,7 +18,6 @@ from vfscreen.model.column import (
     to_json,
 )
 from vfscreen.model.straightening import (
-    Jitter,
     jittered,
     sampling,
     straighten,
@@ -200,8 +199,8 @@ def test_a_map_of_the_column_is_drawn_on_the_film(line) -> None:
 
 
 def test_training_moves_the_column_a_little(line) -> None:
-    torch.manual_seed(0)
-    curves = jittered(line.curve.expand(200, -1, -1), Jitter())
+    vary = torch.rand(200, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    curves = jittered(line.curve.expand(200, -1, -1), vary)
     places = to_column(line.points.expand(200, -1, -1), curves, SPEC)
     moved = (places - to_column(line.points, line.curve, SPEC)) * torch.tensor(
         [SPEC.width, SPEC.extent]

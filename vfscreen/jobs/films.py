@@ -297,7 +297,7 @@ class _Path:
 
     def _scored(self, scored: "Scored") -> Shard:
         """Count a batch and make rows of it."""
-        import numpy as np
+        from vfscreen.model.inference import answered
 
         ledger = self.run.ledger
         self.given_back.update(scored.given_back)
@@ -314,7 +314,7 @@ class _Path:
             film = self.films[index]
             if index in scored.kept:
                 self.canary.network_saw(index, film.sop_instance_uid, route, scored.kept[index])
-            if np.isfinite(row).all():
+            if answered(row[None], self.info).all():
                 done.films.append(
                     ScreenedFilm(
                         film.sop_instance_uid,

@@ -69,6 +69,8 @@ def centreline(heatmaps: Tensor, spec: ColumnSpec) -> Centreline:
     heatmaps : Tensor
         (N, levels + 1, CELLS, CELLS) from `Locator.heatmaps`.
     """
+    # A film of what is no number is the network's to refuse; here it is a film without a spine.
+    heatmaps = heatmaps.nan_to_num(0.0)
     points, confidence = _levels(heatmaps[:, :-1])
     ridge, cover = _rows(heatmaps[:, -1])
     u = points.new_tensor(standard_places()).expand_as(confidence)

@@ -29,6 +29,7 @@ from vfscreen.model.checkpoint_format import (
     upgraded,
 )
 from vfscreen.model.checkpoint_tensors import dense, encoded, joined, parted
+from vfscreen.model.column import from_json as column_from_json
 from vfscreen.model.container import Tensors
 from vfscreen.preprocessing import Preprocessing, to_json
 from vfscreen.results.calibrations import Calibration
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vfscreen.model.network import Ensemble, FilmClassifier
+    from vfscreen.model.straightening import Straightener
 
 __all__ = [
     "DEMO",
@@ -126,24 +128,15 @@ def load_weights(info: CheckpointInfo) -> "Ensemble":
     """
     from vfscreen.model.network import Ensemble, build
 
-    if info.locator is not None:
-        raise CheckpointError(
-            f"The checkpoint {info.path} has a locator, which this version of vfscreen cannot run."
-        )
-    members = []
+    stored = read_tensors(info)
     blank = build(info.architecture, info.findings)
-    expected = {name: tensor.shape for name, tensor in _stored_of(blank.backbone).items()}
-    for tensors in read_tensors(info).members:
-        # Random weights take longer to draw than to copy.
-        model = copy.deepcopy(blank)
-        if {name: tensor.shape for name, tensor in tensors.items()} != expected:
-            raise CheckpointError(
-                f"The tensors of the checkpoint {info.path} do not fit a {info.architecture} with "
-                f"{len(info.findings)} finding(s)."
-            )
-        model.backbone.load_state_dict(tensors, strict=False)
-        members.append(model)
-    return Ensemble(members, flip=info.flip).eval()
+    # Random weights take longer to draw than to copy.
+    members = [copy.deepcopy(blank) for _ in stored.members]
+    for model, tensors in zip(members, stored.members, strict=True):
+        what = f"a {info.architecture} with {len(info.findings)} finding(s)"
+        _fill(model.backbone, tensors, info.path, what)
+    straightener = None if info.locator is None else _straightener(info, stored.locator)
+    return Ensemble(members, flip=info.flip, straightener=straightener).eval()
 
 
 def save(
@@ -251,6 +244,22 @@ def with_calibration(
     texts = {key: to_text(value) for key, value in changed.items()}
     container.write(path, content.tensors, upgraded(content.metadata) | texts)
     return read_info(path)
+
+
+def _straightener(info: CheckpointInfo, tensors: "dict[str, Tensor]") -> "Straightener":
+    from vfscreen.model.locating import Locator
+    from vfscreen.model.straightening import Straightener
+
+    locator = Locator()
+    _fill(locator, tensors, info.path, "the locator of this version of vfscreen")
+    return Straightener(locator, column_from_json(info.locator))
+
+
+def _fill(module: "nn.Module", tensors: "dict[str, Tensor]", path: Path, what: str) -> None:
+    expected = {name: tensor.shape for name, tensor in _stored_of(module).items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+        raise CheckpointError(f"The tensors of the checkpoint {path} do not fit {what}.")
+    module.load_state_dict(tensors, strict=False)
 
 
 def _located(path: Path | str) -> Path:

@@ -92,7 +92,7 @@ class CheckpointInfo:
     flip : bool
         Whether each film's mirror image is averaged in.
     locator : dict or None
-        The spec of the network that finds the spine first, as `model.locating` reads it.
+        The spec of the network that finds the spine first, as `model.column` reads it.
     training_patients : TrainingPatients or None
         None: the file does not say.
     reference : dict or None

@@ -1,12 +1,18 @@
-"""Where a network looks: Grad-CAM (Selvaraju et al. 2017) by pytorch-grad-cam."""
+"""Where a network looks: Grad-CAM (Selvaraju et al. 2017) by pytorch-grad-cam.
+
+Where the networks see the straightened column, their map of it is drawn back on the film.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vfscreen.model.inference import Predictor
-from vfscreen.model.network import Ensemble
+from vfscreen.model.network import FilmClassifier
+from vfscreen.model.straightening import to_film
 
 # Gradients keep all activations: a few films at a time are enough for a list of forty.
 _FILMS_AT_A_TIME = 8
@@ -46,7 +52,8 @@ def heatmaps(predictor: Predictor, batch: Tensor, finding: str) -> NDArray[np.fl
     index = predictor.info.findings.index(finding)
     # Weights that are first touched in inference mode could not carry gradients.
     with torch.inference_mode(False):
-        model = Ensemble(predictor.reference.members)
+        reference = predictor.reference
+        model = _OfFinding(reference.members, index)
     size = batch.shape[-1]
     maps = np.zeros((len(batch), size, size), np.float32)
     # One object for all films, closed at the end: it leaks hooks otherwise. Leaving the block
@@ -55,18 +62,41 @@ def heatmaps(predictor: Predictor, batch: Tensor, finding: str) -> NDArray[np.fl
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        GradCAM(model=model, target_layers=[member.last for member in model.members]) as cam,
+        GradCAM(model=model, target_layers=[member.last for member in reference.members]) as cam,
     ):
         for start in range(0, len(batch), _FILMS_AT_A_TIME):
-            films = batch[start : start + _FILMS_AT_A_TIME].to(predictor.device)
             # A batch from inference mode cannot carry gradients; a copy can.
-            found = cam(films.clone(), [ClassifierOutputTarget(index)] * len(films))
+            films = batch[start : start + _FILMS_AT_A_TIME].to(predictor.device).clone()
+            target = [ClassifierOutputTarget(0)] * len(films)
+            if reference.straightener is None:
+                found = cam(films, target)
+            else:
+                columns = reference.straightener(films)
+                model.windows = columns.windows
+                of_column = torch.from_numpy(cam(columns.pixels, target)).to(predictor.device)
+                spec = reference.straightener.spec
+                on_film = to_film(of_column[:, None], columns.curve, spec, size)
+                found = on_film[:, 0].cpu().numpy()
             maps[start : start + len(films)] = found
             done += len(films)
     if done != len(batch):
         raise RuntimeError("Grad-CAM stopped before the last film")
     model.zero_grad(set_to_none=True)
     return np.clip(np.nan_to_num(maps), 0.0, 1.0)
+
+
+class _OfFinding(nn.Module):
+    """The networks with one input, as Grad-CAM calls them, and the logit of one finding."""
+
+    def __init__(self, members: Sequence[FilmClassifier], index: int) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.windows: Tensor | None = None
+        self._index = index
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        logits = torch.stack([member(pictures, self.windows) for member in self.members]).mean(0)
+        return logits[:, self._index, None]
 
 
 def peak(heatmap: NDArray[np.float32]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ batch, and their logits are averaged.
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vfscreen.errors import UsageError
 from vfscreen.model.checkpoint import CheckpointInfo, load_weights
-from vfscreen.model.network import Ensemble, FilmClassifier, averaged
+from vfscreen.model.column import level_of
+from vfscreen.model.network import Ensemble, FilmClassifier, Network, averaged
 from vfscreen.model.packed import PackedNetwork, pack
 
 _PRECISIONS = {
@@ -45,8 +46,6 @@ _BEFORE = {
     "norm0": "conv0",
     "norm2": "conv1",
 }
-
-Network = Callable[[Tensor], Tensor]
 
 
 def cpu_has_bfloat16() -> bool:
@@ -105,30 +104,33 @@ class Predictor:
         self.info = info
         self.device = _device(device)
         self.precision = _precision(precision, self.device)
-        # As much work a batch whatever the size of the input.
-        area = (info.preprocessing.input_size_px / 224) ** 2
+        self._model = load_weights(info)
+        size = info.preprocessing.input_size_px
+        self._shape = (size, size)
+        self._straightener = None
+        if self._model.straightener is not None:
+            spec = self._model.straightener.spec
+            self._shape = (spec.height_px, spec.width_px)
+            self._straightener = copy.deepcopy(self._model.straightener).to(self.device)
+        # As much work a batch whatever the size of what the networks see.
+        area = self._shape[0] * self._shape[1] / 224**2
         self._fixed = self.batch_size = max(1, round(_FIXED[self.device.type] / area))
         self.lanes = len(os.sched_getaffinity(0))
-        self._model = load_weights(info)
         self._dtype = _PRECISIONS[self.precision]
         folded = self._folded(self._dtype)
         self._fast: list[Network] = [*folded]
         if self.device.type == "cpu":
-            noise = self._noise(self._fixed).to(self._dtype)
+            noise = _noise(self._fixed, self._shape).to(self._dtype)
             self._fast = [pack(network, noise) or network for network in folded]
         self.packed = all(isinstance(network, PackedNetwork) for network in self._fast)
 
     def _folded(self, dtype: torch.dtype) -> list[FilmClassifier]:
         return [fold(member, self.device, dtype) for member in self._model.members]
 
-    def _noise(self, films: int) -> Tensor:
-        size = self.info.preprocessing.input_size_px
-        noise = torch.randn(films, 1, size, size, generator=torch.Generator().manual_seed(1))
-        return noise.contiguous(memory_format=torch.channels_last)
-
     def warm_up(self) -> None:
         """Run a batch of noise, in the thread that will call `logits`: kernels are chosen by it."""
-        self._run(self._fast, self._dtype, self._noise(1))
+        size = self.info.preprocessing.input_size_px
+        self._run(self._fast, self._dtype, _noise(1, (size, size)))
 
     @cached_property
     def reference(self) -> Ensemble:
@@ -150,14 +152,15 @@ class Predictor:
         Returns
         -------
         ndarray
-            (N, findings) float32. A row that is not finite, even in float32, stays so: it is the
-            caller's failure `non_finite_logit`.
+            (N, findings) float32. NaN for a finding of a level that was not seen on the film. A
+            film whose other logits are not finite, even in float32, keeps them so: it is the
+            caller's failure `non_finite_logit` (`answered` tells which).
         """
         size = self.info.preprocessing.input_size_px
         if batch.dim() != 4 or batch.shape[1:] != (1, size, size):
             raise ValueError(f"films are (N, 1, {size}, {size}), not {tuple(batch.shape)}")
         logits = self._run(self._fast, self._dtype, batch)
-        overflown = np.flatnonzero(~np.isfinite(logits).all(1))
+        overflown = np.flatnonzero(~answered(logits, self.info))
         if len(overflown) and self.precision != "float32":
             # float16 ends at 65504: a network may pass it where float32 does not.
             again = batch[torch.from_numpy(overflown)]
@@ -171,14 +174,29 @@ class Predictor:
         parts = []
         for films in batch.split(self._fixed):  # type: ignore[no-untyped-call]
             count = len(films)
-            x = films.to(self.device, dtype)
+            # What straightens films does so in float32; only what it makes is rounded.
+            x = films.to(self.device, dtype if self._straightener is None else torch.float32)
             if count < self._fixed:
                 x = torch.cat([x, x.new_zeros(self._fixed - count, *x.shape[1:])])
-            x = x.contiguous(memory_format=torch.channels_last)
-            parts.append(averaged(networks, x, flip=self.info.flip)[:count])
+            logits = averaged(
+                networks, x, flip=self.info.flip, straightener=self._straightener, dtype=dtype
+            )
+            parts.append(logits[:count])
         if not parts:
             return np.empty((0, len(self.info.findings)), np.float32)
         return np.asarray(torch.cat(parts).float().cpu().numpy())
+
+
+def answered(logits: NDArray[np.float32], info: CheckpointInfo) -> NDArray[np.bool_]:
+    """Which films (N,) have an answer: finite logits, but for levels that were not seen."""
+    of_level = [info.locator is not None and level_of(f) is not None for f in info.findings]
+    unseen = np.isnan(logits) & np.array(of_level)
+    return np.asarray((np.isfinite(logits) | unseen).all(axis=1))
+
+
+def _noise(films: int, shape: tuple[int, int]) -> Tensor:
+    noise = torch.randn(films, 1, *shape, generator=torch.Generator().manual_seed(1))
+    return noise.contiguous(memory_format=torch.channels_last)
 
 
 def _device(wanted: str) -> torch.device:

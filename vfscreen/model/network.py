@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from vfscreen.errors import CheckpointError, UsageError
+from vfscreen.model.column import LEVELS, level_of
+from vfscreen.model.straightening import Straightener
+
+# (N, 1, H, W) pictures and, of columns, their windows, to (N, findings) logits.
+Network = Callable[[Tensor, Tensor | None], Tensor]
 
 # How many channels the maps at stride 16 and at stride 32 have.
 ARCHITECTURES = {
@@ -47,6 +52,7 @@ class FilmClassifier(nn.Module):
         channels_of(architecture)
         backbone = getattr(torchvision.models, architecture)(weights=None)
         self.architecture = architecture
+        self.findings = tuple(findings)
         self.channels = 3
         self.backbone: Any = backbone
         self.last = nn.Identity()
@@ -138,6 +144,42 @@ class FilmClassifier(nn.Module):
                     x = layer(x)
         return x
 
+    def judge(self, last: Tensor, windows: Tensor | None = None) -> Tensor:
+        """Logits of the map at stride 32.
+
+        A finding of a level (`vertebral_fracture_L1`) is judged by what is around that level,
+        where that is known. Few fractures are marked at any one level, so the levels of a finding
+        share what they look for (the mean of their rows of the last layer); each keeps its bias.
+
+        Parameters
+        ----------
+        last : Tensor
+            (N, C32, H, W), the second of `feature_maps`.
+        windows : Tensor, optional
+            (N, levels, 4) of a straightened column, as `straightening.Columns` has them.
+
+        Returns
+        -------
+        Tensor
+            (N, findings) float32; NaN for the findings of a level that was not seen.
+        """
+        logits = self.classify(last.mean((2, 3), dtype=torch.float32))
+        places = [level_of(finding) for finding in self.findings]
+        if windows is None or not any(places):
+            return logits
+        seen = ~windows.isnan().any(2)
+        around = self.classify(_around(last, windows))
+        columns = list(logits.unbind(1))
+        for i, (finding, level) in enumerate(zip(self.findings, places, strict=True)):
+            if level is None:
+                continue
+            base = finding.removesuffix(level)
+            alike = [j for j, f in enumerate(self.findings) if f == f"{base}{places[j]}"]
+            row, bias = LEVELS.index(level), self.output.bias
+            shared = around[:, row, alike].mean(1) + (bias[i] - bias[alike].mean())
+            columns[i] = shared.masked_fill(~seen[:, row], torch.nan)
+        return torch.stack(columns, 1)
+
     def cells(self, last: Tensor) -> Tensor:
         """What `classify` makes of each cell of the map at stride 32 alone.
 
@@ -155,20 +197,22 @@ class FilmClassifier(nn.Module):
         """
         return self.classify(last.movedim(1, -1)).movedim(-1, 1)
 
-    def forward(self, films: Tensor) -> Tensor:
-        """Logits of normalised films.
+    def forward(self, films: Tensor, windows: Tensor | None = None) -> Tensor:
+        """Logits of normalised films, or of their columns.
 
         Parameters
         ----------
         films : Tensor
-            (N, 1, S, S), normalised as the checkpoint's preprocessing says.
+            (N, 1, S, S), normalised as the checkpoint's preprocessing says; or columns.
+        windows : Tensor, optional
+            With columns, as for `judge`.
 
         Returns
         -------
         Tensor
-            (N, findings) float32.
+            (N, findings) float32; NaN only for the findings of a level that was not seen.
         """
-        return self.classify(self.feature_maps(films)[1].mean((2, 3), dtype=torch.float32))
+        return self.judge(self.feature_maps(films)[1], windows)
 
     def train(self, mode: bool = True) -> Self:
         """Set what is not frozen to training; frozen stages keep their statistics."""
@@ -247,25 +291,75 @@ class Ensemble(nn.Module):
     Attributes
     ----------
     members : sequence of FilmClassifier
-        Each (N, 1, S, S) films to (N, findings) logits.
+        Each (N, 1, S, S) films, or their columns, to (N, findings) logits.
     flip : bool
         Whether the films mirrored about their vertical axis are averaged in: left and right are
         alike for a spine.
+    straightener : Straightener or None
+        What makes columns of films, where the members read columns.
     """
 
-    def __init__(self, members: Sequence[FilmClassifier], *, flip: bool = False) -> None:
+    def __init__(
+        self,
+        members: Sequence[FilmClassifier],
+        *,
+        flip: bool = False,
+        straightener: Straightener | None = None,
+    ) -> None:
         super().__init__()
         self.members = cast(Sequence[FilmClassifier], nn.ModuleList(members))
         self.flip = flip
+        self.straightener = straightener
 
     def forward(self, films: Tensor) -> Tensor:
         """Mean logits (N, findings), float32, of films (N, 1, S, S)."""
-        return averaged(self.members, films, flip=self.flip)
+        return averaged(self.members, films, flip=self.flip, straightener=self.straightener)
 
 
 def averaged(
-    networks: Sequence[Callable[[Tensor], Tensor]], films: Tensor, *, flip: bool
+    networks: Sequence[Network],
+    films: Tensor,
+    *,
+    flip: bool,
+    straightener: Straightener | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Mean of the networks' logits, and of those of the mirrored films too."""
-    views = (films, films.flip(3)) if flip else (films,)
-    return torch.stack([network(view) for network in networks for view in views]).mean(0)
+    """Mean of the networks' logits, and of those of the mirrored pictures too.
+
+    The spine is looked for once, on the films as they are; networks run in `dtype`.
+    """
+    windows = None
+    if straightener is not None:
+        columns = straightener(films)
+        films, windows = columns.pixels, columns.windows
+    if dtype is not None:
+        films = films.to(dtype)
+    films = films.contiguous(memory_format=torch.channels_last)
+    views = [(films, windows)]
+    if flip:
+        views.append((films.flip(3), None if windows is None else _mirrored(windows)))
+    return torch.stack([network(*view) for network in networks for view in views]).mean(0)
+
+
+def _mirrored(windows: Tensor) -> Tensor:
+    x0, y0, x1, y1 = windows.unbind(-1)
+    return torch.stack([1 - x1, y0, 1 - x0, y1], -1)
+
+
+def _around(last: Tensor, windows: Tensor) -> Tensor:
+    """Mean features (N, levels, C) of a map within windows, cells weighted by the part inside.
+
+    Of a window that is NaN they are 0.
+    """
+    known = windows.nan_to_num(0.0)
+
+    def share(low: Tensor, high: Tensor, cells: int) -> Tensor:
+        at = torch.arange(cells, dtype=known.dtype, device=known.device) / cells
+        inside = torch.minimum(high[..., None], at + 1 / cells) - torch.maximum(low[..., None], at)
+        inside = inside.clamp(min=0.0)
+        return inside / inside.sum(-1, keepdim=True).clamp(min=1e-6)
+
+    across = share(known[..., 0], known[..., 2], last.shape[3])
+    down = share(known[..., 1], known[..., 3], last.shape[2])
+    with torch.autocast(last.device.type, enabled=False):
+        return torch.einsum("nchw,nlh,nlw->nlc", last.float(), down, across)

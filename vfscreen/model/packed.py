@@ -67,23 +67,23 @@ class _Bottleneck:
 
 @dataclass(frozen=True, slots=True)
 class PackedNetwork:
-    """A `FilmClassifier` for inference on a CPU; films (N, 1, S, S) to logits (N, findings)."""
+    """A `FilmClassifier` for inference on a CPU; films or columns to logits (N, findings)."""
 
     stem: _Convolution
     blocks: list[_Bottleneck]
     folded: FilmClassifier
 
-    def __call__(self, films: Tensor) -> Tensor:
+    def __call__(self, films: Tensor, windows: Tensor | None = None) -> Tensor:
         # oneDNN's ReLU makes zero of what is no number, and the film would get a probability.
         broken = ~torch.isfinite(films).flatten(1).all(1, keepdim=True)
-        return self.folded.classify(self.features(films)).masked_fill(broken, torch.nan)
+        return self.folded.judge(self.last(films), windows).masked_fill(broken, torch.nan)
 
-    def features(self, films: Tensor) -> Tensor:
-        """Pooled features (N, 2048), float32."""
+    def last(self, films: Tensor) -> Tensor:
+        """The map at stride 32, (N, 2048, H/32, W/32)."""
         x: Tensor = self.folded.backbone.maxpool(self.stem(films))
         for block in self.blocks:
             x = block(x)
-        return x.mean((2, 3), dtype=torch.float32)
+        return x
 
 
 @torch.inference_mode()
@@ -117,7 +117,7 @@ def pack(folded: FilmClassifier, films: Tensor) -> PackedNetwork | None:
         if isinstance(layer, nn.Conv2d)
     ]
     try:
-        expected = folded.feature_maps(films[:1])[1].mean((2, 3), dtype=torch.float32)
+        expected = _pooled(folded.feature_maps(films[:1])[1])
     finally:
         for hook in hooks:
             hook.remove()
@@ -132,7 +132,7 @@ def pack(folded: FilmClassifier, films: Tensor) -> PackedNetwork | None:
             ],
             folded=folded,
         )
-        apart = (packed.features(films[:1]) - expected).norm() / expected.norm()
+        apart = (_pooled(packed.last(films[:1])) - expected).norm() / expected.norm()
     except (AttributeError, RuntimeError, TypeError) as error:
         log.warning("oneDNN's operators are not to be had (%s)", type(error).__name__)
         return None
@@ -140,6 +140,10 @@ def pack(folded: FilmClassifier, films: Tensor) -> PackedNetwork | None:
         log.warning("oneDNN's operators do not agree with torch's")
         return None
     return packed
+
+
+def _pooled(last: Tensor) -> Tensor:
+    return last.mean((2, 3), dtype=torch.float32)
 
 
 def _block(block: Any, shapes: dict[nn.Module, list[int]]) -> _Bottleneck:

@@ -9,10 +9,21 @@ off, which shears the column by 4 %.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from vfscreen.model.centreline import centreline
 from vfscreen.model.column import ColumnSpec
+from vfscreen.model.locating import Locator
+
+# Around a level's centre, in spacings: half the height to its neighbours' end plates, and on each
+# side the width of a body.
+_HALF_HEIGHT, _HALF_WIDTH = 0.55, 0.9
+# Positions in the column change slowly over a film: finer ones are interpolated.
+_COARSE_PX = 256
+# How far columns vary in training: e-fold of the scale, slope, and shift as a share of the length
+# (0.015 are an eighth of a spacing, somewhat more than the locator errs).
+_JITTER_SCALE, _JITTER_TILT, _JITTER_SHIFT = 0.08, 0.05, 0.015
 
 
 def sampling(curve: Tensor, spec: ColumnSpec, height: int, width: int) -> Tensor:
@@ -102,13 +113,15 @@ def to_film(maps: Tensor, curve: Tensor, spec: ColumnSpec, size_px: int) -> Tens
     Tensor
         (N, C, size_px, size_px).
     """
-    at = (torch.arange(size_px, dtype=curve.dtype, device=curve.device) + 0.5) / size_px
+    coarse = min(size_px, _COARSE_PX)
+    at = (torch.arange(coarse, dtype=curve.dtype, device=curve.device) + 0.5) / coarse
     y, x = torch.meshgrid(at, at, indexing="ij")
     points = torch.stack([x, y], -1).view(1, -1, 2)
     drawn = []
-    # A film at a time: every pixel is compared with every point of the curve.
+    # A film at a time: every position is compared with every point of the curve.
     for one, line in zip(maps.split(1), curve.split(1), strict=True):  # type: ignore[no-untyped-call]
-        where = to_column(points, line, spec).view(1, size_px, size_px, 2)
+        where = to_column(points, line, spec).view(1, coarse, coarse, 2).movedim(3, 1)
+        where = nnf.interpolate(where, (size_px, size_px), mode="bilinear").movedim(1, 3)
         inside = ((where > 0) & (where < 1)).all(-1)[:, None]
         values = nnf.grid_sample(
             one, (where * 2 - 1).to(one.dtype), padding_mode="border", align_corners=False
@@ -118,28 +131,74 @@ def to_film(maps: Tensor, curve: Tensor, spec: ColumnSpec, size_px: int) -> Tens
 
 
 @dataclass(frozen=True, slots=True)
-class Jitter:
-    """How much a column varies in training: the locator errs, the classifier must bear it.
+class Columns:
+    """The columns of N films, and the way back.
 
-    Lengths are shares of the column's length.
+    Attributes
+    ----------
+    pixels : Tensor
+        (N, 1, height_px, width_px) float32: what the classifier sees.
+    windows : Tensor
+        (N, levels, 4) x0, y0, x1, y1 around each level's centre, in 0..1 of the column; NaN for a
+        level that was not seen on this film.
+    curve : Tensor
+        (N, K, 2) the line along which the film was straightened.
+    located : Tensor
+        (N,) whether that line is a spine's; otherwise it is the middle of the film.
     """
 
-    scale: float = 0.08
-    along: float = 0.015
-    across: float = 0.015
-    tilt: float = 0.05
+    pixels: Tensor
+    windows: Tensor
+    curve: Tensor
+    located: Tensor
 
 
-def jittered(curve: Tensor, jitter: Jitter) -> Tensor:
-    """Curves moved, turned and scaled a little, by torch's own random numbers."""
-    vary = (torch.rand(len(curve), 4) * 2 - 1).to(curve)
+class Straightener(nn.Module):
+    """What stands before a classifier of columns: films in, their columns out.
+
+    Always float32 and frozen, whatever precision the classifier has; a film's column does not
+    depend on the films that come with it.
+    """
+
+    def __init__(self, locator: Locator, spec: ColumnSpec) -> None:
+        super().__init__()
+        self.locator = locator.eval().requires_grad_(False)
+        self.spec = spec
+
+    @torch.no_grad()
+    def forward(self, films: Tensor, vary: Tensor | None = None) -> Columns:
+        """Straighten films.
+
+        Parameters
+        ----------
+        films : Tensor
+            (N, 1, S, S) normalised.
+        vary : Tensor, optional
+            (N, 4) in -1..1, for training: how each column is moved, by `jittered`.
+        """
+        with torch.autocast(films.device.type, enabled=False):
+            films = films.float()
+            line = centreline(self.locator.heatmaps(films), self.spec)
+            curve = line.curve if vary is None else jittered(line.curve, vary.to(line.curve))
+            pixels = straighten(films, curve, self.spec)
+            x, y = to_column(line.points, curve, self.spec).unbind(-1)
+        half_x, half_y = _HALF_WIDTH / self.spec.width, _HALF_HEIGHT / self.spec.extent
+        windows = torch.stack([x - half_x, y - half_y, x + half_x, y + half_y], -1)
+        return Columns(pixels, windows, curve, line.located)
+
+
+def jittered(curve: Tensor, vary: Tensor) -> Tensor:
+    """Curves (N, K, 2) scaled, tilted and moved by (N, 4) numbers in -1..1.
+
+    The locator errs a little on every film; a classifier that has never seen that would err more.
+    """
+    scale = torch.exp(vary[:, 0] * _JITTER_SCALE)[:, None, None]
+    tilt = vary[:, 1:2] * _JITTER_TILT
     centre = curve.mean(1, keepdim=True)
-    scale = torch.exp(vary[:, 0] * jitter.scale)
-    tilt = vary[:, 1] * jitter.tilt
     x, y = (curve - centre).unbind(-1)
-    turned = torch.stack([x - tilt[:, None] * y, y + tilt[:, None] * x], -1)
-    moved = vary[:, 2:] * vary.new_tensor([jitter.across, jitter.along])
-    return centre + turned * scale[:, None, None] + (moved * _length(curve)[:, None])[:, None]
+    turned = torch.stack([x - tilt * y, y + tilt * x], -1)
+    moved = vary[:, 2:] * _JITTER_SHIFT * _length(curve)[:, None]
+    return centre + turned * scale + moved[:, None]
 
 
 def _length(curve: Tensor) -> Tensor:

@@ -94,12 +94,14 @@ def predictions_table(
 ) -> pa.Table:
     """Logits of a shard as rows of `predictions`, one a film and finding.
 
+    A finding that was not judged on a film (a level that the film does not show) has no row.
+
     Parameters
     ----------
     films
         N films.
     logits
-        (N, len(heads)) float32, finite.
+        (N, len(heads)) float32, finite; NaN: not judged.
     heads
         The checkpoint's findings, in the order of the logits' columns.
     """
@@ -108,7 +110,7 @@ def predictions_table(
         raise ValueError(f"logits of shape {logits.shape} for {count} films, {findings} findings")
     calibrated = [probability(logits[:, k], h.calibration) for k, h in enumerate(heads)]
     each = [i for i in range(count) for _ in heads]
-    return pa.table(
+    rows = pa.table(
         {
             "sop_instance_uid": [films[i].sop_instance_uid for i in each],
             "study_instance_uid": [films[i].study_instance_uid for i in each],
@@ -125,6 +127,7 @@ def predictions_table(
         },
         schema=PREDICTIONS,
     )
+    return rows.filter(pa.array(~np.isnan(logits).reshape(-1)))
 
 
 def checkpoints_table(
