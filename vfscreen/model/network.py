@@ -37,6 +37,8 @@ class FilmClassifier(nn.Module):
     ----------
     architecture : str
         One of `ARCHITECTURES`.
+    findings : tuple of str
+        A logit each, in this order.
     backbone : nn.Module
         torchvision's network; its names are those of a checkpoint's tensors.
     channels : int
