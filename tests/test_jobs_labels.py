@@ -232,6 +232,41 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_sentence(site, text, says):
     assert "1.1" not in str(refused.value).replace(str(site.folder), "")
 
 
+def test_a_quote_that_is_never_closed_swallows_no_rows(site):
+    text = 'sop_instance_uid,vf,comment\n1.1,1,"open\n1.2,0,\n1.3,0,\n'
+    with pytest.raises(LabelsError, match="a quote is opened and never closed"):
+        site.label(text, findings=("vf",))
+
+
 def test_a_file_that_is_not_there_is_said(site):
     with pytest.raises(LabelsError, match="No such file"):
         label_findings(site.folder / "nowhere.csv")
+
+
+MARK = "Tq7Zmarked"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{MARK},{MARK}\n1.1,1\n",
+        f"sop_instance_uid,vf\n1.1,{MARK}\n",
+        f"sop_instance_uid,vf\n1.1,1,{MARK}\n",
+        f'sop_instance_uid,vf\n1.1,1\n"{MARK},1\n',
+        f"sop_instance_uid,vf\n1.1,1\n{MARK},0\n",
+        f"accession_number,issuer,vf\nA9.1,{MARK},1\n{MARK},,0\n",
+        f"sop_instance_uid,vf\n1.1,1\n1.2,0\n{MARK},0\n",
+    ],
+)
+def test_nothing_of_the_file_gets_into_logs_ledgers_or_messages(site, caplog, text):
+    caplog.set_level("DEBUG")
+    said = ""
+    try:
+        write_problems(site.label(text).problems, site.folder / "problems.csv")
+        said = (site.folder / "problems.csv").read_text()
+    except LabelsError as refused:
+        said = str(refused)
+    ledgers = (site.folder / "results" / "runs").glob("*.json")
+    said += caplog.text + "".join(path.read_text() for path in ledgers)
+    assert "labels" in said
+    assert MARK not in said

@@ -201,6 +201,9 @@ def _parsed(
             blank.append(row.number)
         return "skip"
 
+    if data.count(b'"') % 2:
+        # In a column that nobody asked for, the rest of the file would be one cell.
+        raise _unclosed(path)
     places = [str(n) for n in range(len(names))]
     try:
         table = pacsv.read_csv(
@@ -219,9 +222,7 @@ def _parsed(
         )
     except pa.ArrowInvalid:
         # Arrow's own message repeats a piece of the row.
-        raise LabelsError(
-            f"{path} cannot be read as CSV: probably a quote is opened and never closed."
-        ) from None
+        raise _unclosed(path) from None
     if ragged:
         number, fields = ragged[0]
         raise LabelsError(
@@ -230,6 +231,13 @@ def _parsed(
         )
     numbers = np.arange(2, table.num_rows + len(blank) + 2, dtype=np.int64)
     return table, np.delete(numbers, np.array(blank, np.int64) - 2)
+
+
+def _unclosed(path: Path) -> LabelsError:
+    return LabelsError(
+        f"{path} cannot be read as CSV: a quote is opened and never closed (a quote within a "
+        "quoted field is written twice)."
+    )
 
 
 def _more(problems: list[tuple[int, int]]) -> str:
