@@ -28,6 +28,18 @@ patients as (
     group by study_instance_uid
 ),
 
+-- A patient id with a single issuer in the archive is that issuer's also where none is named, so
+-- that nobody is two patients, one on each side of a split.
+issuers as (
+    select
+        patient_id,
+        min(issuer_of_patient_id) as issuer_of_patient_id
+    from places
+    where patient_id is not null
+    group by patient_id
+    having count(distinct issuer_of_patient_id) = 1
+),
+
 labelled as (
     select distinct unit
     from agreed_labels
@@ -46,7 +58,9 @@ select
     places.rows,
     places.columns,
     coalesce(places.patient_id, patients.patient_id) as patient_id,
-    coalesce(places.issuer_of_patient_id, patients.issuer_of_patient_id) as issuer_of_patient_id,
+    coalesce(
+        places.issuer_of_patient_id, patients.issuer_of_patient_id, issuers.issuer_of_patient_id
+    ) as issuer_of_patient_id,
     places.patient_sex,
     places.patient_age_years,
     places.manufacturer,
@@ -60,6 +74,7 @@ inner join labelled
             else places.study_instance_uid
         end = labelled.unit
 inner join patients on places.study_instance_uid = patients.study_instance_uid
+left join issuers on coalesce(places.patient_id, patients.patient_id) = issuers.patient_id
 where places.eligible
 -- The same film below two roots is one film.
 qualify

@@ -114,6 +114,28 @@ def test_the_patient_is_known_from_another_film_of_the_study():
     assert found.films["patient_id"].to_pylist() == ["P1"]
 
 
+def test_a_patient_whose_issuer_is_named_once_is_one_patient():
+    films = """
+        film | study | patient | patient_issuer
+        F1   | S1    | P1      | X
+        F2   | S2    | P1      |
+        F3   | S3    | P2      | X
+        F4   | S4    | P2      | Y
+        F5   | S5    | P2      |
+    """
+    rows = [(f"F{n}", None, 1) for n in range(1, 6)]
+    _, _, found = match("sop_instance_uid", *rows, manifest=films)
+    patients = {
+        row["sop_instance_uid"]: (row["issuer_of_patient_id"], row["patient_id"])
+        for row in found.films.to_pylist()
+    }
+    assert patients["F1"] == patients["F2"] == ("X", "P1")
+    # Two sites have a P2: which of them the last is nobody knows.
+    assert (patients["F3"], patients["F4"], patients["F5"]) == (
+        ("X", "P2"), ("Y", "P2"), (None, "P2"),
+    )  # fmt: skip
+
+
 def test_what_a_row_says_is_repeated_only_if_all_of_it_was_said_before():
     labels, reasons, _ = match("study_instance_uid", ("S1", None, 1), ("S1", None, 1))
     assert (labels, reasons) == ({"F1": 1, "F2": 1}, [None, "repeated"])
