@@ -1,6 +1,10 @@
 """The training loop at a site: epochs, validation, several findings, and going on after a stop."""
 
 import itertools
+import resource
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from vfscreen.errors import TrainingError
+from vfscreen.errors import StorageError, TrainingError
 from vfscreen.model.batches import Batches, FilmArrays, Films, epoch_order, sampling_weights
+from vfscreen.model.losses import film_loss, losses_of
 from vfscreen.model.network import build
 from vfscreen.model.plan import TrainingPlan
 from vfscreen.model.training import Trained, train
@@ -76,21 +81,88 @@ def test_validation_rises_and_the_best_network_is_returned(trained: Trained) -> 
     assert np.array_equal(again, trained.validation_logits)
 
 
-def test_stopped_after_every_batch_it_ends_with_the_same_weights(
-    trained: Trained, tmp_path: Path
-) -> None:
-    state = tmp_path / "state.safetensors"
+SHORT = replace(PLAN, epochs=2, batch_size=10)
+
+
+def test_stopped_after_every_batch_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole, state = run(SHORT), tmp_path / "state.safetensors"
     for _ in itertools.count():
         calls = itertools.count(1)
-        resumed = run(state=state, stop=lambda calls=calls: next(calls) == 1)
+        resumed = run(SHORT, state=state, stop=lambda calls=calls: next(calls) == 1)
         if resumed.stopped != "asked":
             break
-    assert same_weights(resumed, trained)
-    assert np.array_equal(resumed.validation_logits, trained.validation_logits)
-    timeless = [[replace(row, seconds=0) for row in t.history] for t in (resumed, trained)]
+    assert same_weights(resumed, whole)
+    assert np.array_equal(resumed.validation_logits, whole.validation_logits)
+    timeless = [[replace(row, seconds=0) for row in t.history] for t in (resumed, whole)]
     assert timeless[0] == timeless[1]
     # What is done is not done again.
-    assert same_weights(run(state=state, stop=lambda: pytest.fail("trains on")), trained)
+    assert same_weights(run(SHORT, state=state, stop=lambda: pytest.fail("trains on")), whole)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)  # two busy cores
+def test_killed_again_and_again_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "training_to_kill.py"
+
+    def start(state: Path, out: Path) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, script, state, out])
+
+    assert start(tmp_path / "whole.state", tmp_path / "whole").wait() == 0
+    state, out = tmp_path / "killed.state", tmp_path / "killed"
+    rng, kills = np.random.default_rng(1), 0
+    while not out.exists():
+        before = state.stat().st_mtime_ns if state.exists() else None
+        training = start(state, out)
+        # Once it has written a state, at any moment of a batch or of the next write.
+        while training.poll() is None:
+            if state.exists() and state.stat().st_mtime_ns != before:
+                time.sleep(rng.uniform(0, 2.0))
+                kills += training.poll() is None
+                training.kill()
+            time.sleep(0.01)
+        training.wait()
+    assert kills >= 3
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_full_disk_leaves_the_last_state(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    run(SHORT, state=state, stop=lambda: True)
+    before = state.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"training state .* cannot be written"):
+            run(SHORT, state=state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == [state.name]
+    assert state.read_bytes() == before
+    assert run(SHORT, state=state).stopped == "done"
+
+
+def test_a_loss_that_is_not_finite_goes_back_once_at_half_the_rate() -> None:
+    arrays, calls = films(), itertools.count(1)
+    right = arrays.targets.copy()
+
+    def stop() -> bool:
+        """Labels are poisoned during the first batch of the second epoch."""
+        call = next(calls)
+        arrays.targets[:] = np.inf if call == 2 else right
+        return False
+
+    # Only what the loop draws is poisoned: validation has arrays of its own.
+    torch.manual_seed(0)
+    trained = train(
+        build("resnext50_32x4d", FINDINGS), Films(arrays, np.arange(20)), SPEC,
+        replace(SHORT, final_rate=1.0, warm_up=0.0), CPU,
+        validation=Films(films(), np.arange(20, 32)), stop=stop,
+    )  # fmt: skip
+    assert [row.recoveries for row in trained.history] == [0, 1]
+    assert [row.learning_rate for row in trained.history] == [1e-3, 5e-4]
+    # Two batches, one that was lost, and two again.
+    assert (next(calls), trained.history[-1].step) == (6, 4)
+    assert np.isfinite(trained.validation_logits).all()
 
 
 def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
@@ -152,3 +224,39 @@ def test_a_thread_prepares_the_same_batches() -> None:
     ahead, plain = (list(batches.stream(0, rows, 1, ahead=a)) for a in (True, False))
     assert len(ahead) == len(plain) == 2
     assert all(torch.equal(a.films, b.films) for a, b in zip(ahead, plain, strict=True))
+
+
+def test_films_may_lie_in_a_file_that_is_read_only(tmp_path: Path) -> None:
+    arrays = films()
+    np.save(tmp_path / "films.npy", arrays.films)
+    mapped = replace(arrays, films=np.load(tmp_path / "films.npy", mmap_mode="r"))
+    one, other = (
+        next(batches.stream(0, batches.rows_of(0)))
+        for a in (arrays, mapped)
+        for batches in [Batches(Films(a, np.arange(20)), SPEC, PLAN, CPU)]
+    )
+    assert torch.equal(one.films, other.films)
+
+
+def test_a_positive_film_without_a_mark_says_nothing_about_places() -> None:
+    arrays = films(6)
+    arrays.targets[:, 0, 0] = [1, 1, 0, 0, np.nan, np.nan]
+    boxes = np.full((6, 1, 1, 4), np.nan, np.float32)
+    boxes[0] = boxes[4] = 0.5  # a point
+    batches = Batches(Films(replace(arrays, boxes=boxes), np.arange(6)), SPEC, PLAN, CPU)
+    batch = batches.prepare(np.arange(6), 1, 0, 0)
+    assert batch.marked.tolist() == [True, False, True, True, True, False]
+    assert (batch.where.amax((1, 2, 3)) > 0).tolist() == [True, False, False, False, True, False]
+    dense = [torch.zeros(6, 1, 2, 2, requires_grad=True), torch.zeros(6, 1, 1, 1)]
+    losses = losses_of(
+        torch.zeros(6, 2), batch.targets, dense, batch.where, batch.marked, 1, torch.ones(2), PLAN
+    )
+    losses["dense16"].backward()
+    assert (dense[0].grad.abs().amax((1, 2, 3)) > 0).tolist() == batch.marked.tolist()
+
+
+def test_what_is_not_known_counts_for_nothing() -> None:
+    logits, weights = torch.tensor([[1.0, -2.0], [0.5, 3.0]]), torch.tensor([1.0, 4.0])
+    known = film_loss(logits, torch.tensor([[1.0, 0.0], [0.0, torch.nan]]), weights, 0.0)
+    terms = [np.log1p(np.exp(-1.0)), np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5))]
+    assert float(known) == pytest.approx(np.mean(terms))

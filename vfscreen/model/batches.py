@@ -71,7 +71,7 @@ class Films:
 class Batch:
     """N films on the device.
 
-    `films` (N, 1, S, S) normalised; `targets` (N, F), NaN unknown; `where` (N, 1, S/4, S/4) 1 where
+    `films` (N, 1, S, S) normalised; `targets` (N, F), NaN unknown; `where` (N, 1, M, M) 1 where
     the first finding is marked, and `marked` (N,) whether that is known at all (None: of no film);
     `jitter` for `augmentation.focus`.
     """
@@ -234,8 +234,9 @@ class Batches:
         films, targets, *boxes = (part.flatten(0, 1) for part in self._gather(rows))
         where = marked = None
         if boxes:
-            size = self._spec.input_size_px // 4
-            drawn = box_masks(boxes[0], size)
+            # Fine enough for a point.
+            size = max(56, self._spec.input_size_px // 4)
+            drawn = box_masks(boxes[0], max(64, size))
             where = warp(drawn, draws.geometry.to(self._device), size)
             # What moved out of the film is not on it any more.
             lost = (drawn.amax((1, 2, 3)) > 0) & (where.amax((1, 2, 3)) < 0.5)

@@ -58,6 +58,9 @@ def train(
     state : Path, optional
         Where the state is kept: read if it is there, and written now and then, after epochs, when
         asked to stop, and at the end. The same arguments must be given again.
+    state_every_s : float
+        Seconds between two writes, or more where writing takes over 5 % of the time; 0: after
+        every batch.
     augment : callable
         `augmentation.vary`, or what does the same faster.
     report : callable

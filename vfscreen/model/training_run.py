@@ -99,8 +99,8 @@ class Disk:
     took_s: float = 0.0
 
     def due(self, *, epoch_ends: bool) -> bool:
-        """Whether it is time: after `every_s`, or an epoch, but never a burden."""
-        wait_s = self.took_s / _STATE_SHARE
+        """Whether it is time: after `every_s`, or an epoch, but never a burden (0: always)."""
+        wait_s = self.took_s / _STATE_SHARE if self.every_s else 0.0
         if not epoch_ends:
             wait_s = max(wait_s, self.every_s)
         return self.path is not None and time.monotonic() - self.written_at >= wait_s
