@@ -15,6 +15,7 @@ from vfscreen.model.calibration import (
     log_odds,
     shift_prior,
 )
+from vfscreen.model.recalibration import LabelledLogits, estimated_prevalence
 from vfscreen.results.calibrations import MOST_KNOTS, Calibration, from_json, probability
 from vfscreen.results.rows import CheckpointHead, checkpoints_table
 from vfscreen.results.sql import fetch
@@ -181,16 +182,32 @@ def test_a_prevalence_that_cannot_be_is_refused(prevalence: float) -> None:
         shift_prior(Calibration(), 0.3, prevalence)
 
 
-def test_the_prevalence_of_unlabelled_films_is_found_within_its_interval() -> None:
-    rng = np.random.default_rng(11)
+def normals(films: int, prevalence: float, rng: np.random.Generator) -> LabelledLogits:
+    """Two normals two standard deviations apart: at equal prevalences the log-odds are 2 x."""
+    labels = rng.random(films) < prevalence
+    return LabelledLogits(rng.normal(np.where(labels, 1.0, -1.0), 1.0), labels, np.arange(films))
+
+
+def test_the_prevalence_of_unlabelled_films_is_found() -> None:
+    archive = normals(40_000, 0.08, np.random.default_rng(11))
+    assert archive_prevalence(2 * archive.logits, 0.5) == pytest.approx(0.08, abs=0.006)
+
+
+def test_its_interval_knows_that_the_calibration_is_a_guess_as_well() -> None:
+    rng = np.random.default_rng(12)
     covered = 0
-    for _ in range(100):
-        fractured = rng.random(2000) < 0.08
-        logits = rng.normal(np.where(fractured, 1.0, -1.0), 1.0)
-        # At equal prevalences the log-odds of these two normals are 2 x.
-        found = archive_prevalence(2 * logits, 0.5)
+    for _ in range(40):
+        films, archive = normals(200, 0.4, rng), normals(3000, 0.08, rng)
+        found = estimated_prevalence(films, fit(films.logits, films.labels), archive.logits)
         covered += found.low <= 0.08 <= found.high
-    assert covered >= 90
+    assert covered >= 34
+
+
+def test_each_film_and_how_many_of_them_tell_the_same_prevalence() -> None:
+    rng = np.random.default_rng(13)
+    odds, films = rng.normal(-1, 2, 50), rng.integers(1, 5, 50)
+    repeated = archive_prevalence(np.repeat(odds, films), 0.3)
+    assert archive_prevalence(odds, 0.3, films) == pytest.approx(repeated, abs=1e-8)
 
 
 def test_films_that_fit_no_prevalence_are_refused() -> None:

@@ -155,7 +155,9 @@ def test_a_probability_of_zero_can_be_the_lowest_film_found() -> None:
 def test_rules_that_end_at_the_same_threshold_say_so() -> None:
     rules = parse_rules(["default=youden", "sure=specificity>=0.8", "wide=sensitivity>=1"])
     chosen = choose_all(rules, P, Y)
-    assert chosen.notes == ("default and sure have the same threshold: no film lies between them.",)
+    assert chosen.notes == (
+        "The operating points default, sure have the same threshold: no film lies between.",
+    )
     assert chosen.thresholds() == pytest.approx({"default": 0.55, "sure": 0.55, "wide": 0.25})
 
 
@@ -163,7 +165,9 @@ def test_what_cannot_be_met_is_left_out_and_said() -> None:
     rules = parse_rules(["default=youden", "busy=films_per_week<=40"])
     chosen = choose_all(rules, P, Y)
     assert list(chosen.points) == ["default"]
-    assert chosen.unmet["busy"].startswith("busy (films_per_week<=40) cannot be met: ")
+    assert chosen.unmet["busy"].startswith(
+        "The operating point busy (films_per_week<=40) cannot be met: "
+    )
 
 
 def test_a_checkpoint_without_a_default_is_none() -> None:

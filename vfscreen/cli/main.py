@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from vfscreen import __version__
-from vfscreen.cli import auditing, checkpoints, listing, making, reports, screening
+from vfscreen.cli import auditing, calibrating, checkpoints, listing, making, reports, screening
 from vfscreen.errors import StorageError, VfscreenError
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def _root(
     pass
 
 
-for group in (screening, reports, listing, auditing, checkpoints, making):
+for group in (screening, reports, listing, auditing, checkpoints, calibrating, making):
     group.register(app)
 
 

@@ -241,6 +241,9 @@ def print_checkpoint(info: "CheckpointInfo", *, card: bool) -> None:
             [f"operating point {name}", f"probability {threshold:.3f}"]
             for name, threshold in info.operating_points[finding].items()
         ]
+    told = info.provenance.get("calibration")
+    if isinstance(told, dict) and "seen_in_training" in told:
+        rows.append(["calibrated on the site's films", told["seen_in_training"]])
     rows += [["model_sha256", info.model_sha256], ["checkpoint_sha256", info.checkpoint_sha256]]
     print_table(["checkpoint", ""], rows)
     if card:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vfscreen.errors import CheckpointError, InputError
-from vfscreen.model.statistics import Estimate
 from vfscreen.results.calibrations import METHODS, Calibration, from_json, log_odds, probability
 
 __all__ = [
@@ -196,13 +195,15 @@ def shift_prior(
     return replace(calibration, intercept=calibration.intercept + moved)
 
 
-def archive_prevalence(log_odds: ArrayLike, prevalence: float) -> Estimate:
+def archive_prevalence(
+    log_odds: ArrayLike, prevalence: float, films: ArrayLike | None = None
+) -> float:
     """The prevalence of unlabelled films, by maximum likelihood (Saerens 2002).
 
     The fixed point of Saerens' EM, found by bisection, since the likelihood has a single maximum.
     Assumes that the calibration is right at `prevalence`, and that nothing but the prevalence
     differs (see `shift_prior`): another device or another kind of patient is taken for more or
-    fewer fractures. The interval is of the sampling of these films alone.
+    fewer fractures.
 
     Parameters
     ----------
@@ -210,6 +211,8 @@ def archive_prevalence(log_odds: ArrayLike, prevalence: float) -> Estimate:
         (N,) calibrated log-odds of the films.
     prevalence : float
         Of the films that the calibration was fitted on.
+    films : array_like, optional
+        (N,) how many films have these log-odds; None: one each.
 
     Raises
     ------
@@ -222,22 +225,19 @@ def archive_prevalence(log_odds: ArrayLike, prevalence: float) -> Estimate:
 
     # Likelihood ratio of the finding, a film each.
     ratio = np.asarray(log_odds, np.float64) - _logit(prevalence)
+    counts = np.ones_like(ratio) if films is None else np.asarray(films, np.float64)
 
     def surplus(z: float) -> float:
         # Mean posterior less prior: zero at the EM's fixed point.
-        return float(expit(ratio + z).mean() - expit(z))
+        return float(np.average(expit(ratio + z), weights=counts) - expit(z))
 
     low, high = _logit(1e-5), _logit(1 - 1e-5)
-    if ratio.size == 0 or surplus(low) <= 0 or surplus(high) >= 0:
+    if counts.sum() <= 0 or surplus(low) <= 0 or surplus(high) >= 0:
         raise InputError(
             "The archive's prevalence cannot be told from its probabilities: they fit none "
             "between 0 and 1. Give it as a number."
         )
-    z = float(brentq(surplus, low, high, xtol=1e-10))
-    posterior, prior = expit(ratio + z), float(expit(z))
-    information = float(((posterior - prior) ** 2).sum())
-    spread = 1.959963984540054 / np.sqrt(information)
-    return Estimate(prior, float(expit(z - spread)), float(expit(z + spread)))
+    return float(expit(brentq(surplus, low, high, xtol=1e-10)))
 
 
 def _logit(p: float) -> float:
@@ -326,14 +326,14 @@ def _losses(
     return losses
 
 
-def folds(labels: ArrayLike, groups: ArrayLike) -> Iterator[Fold]:
-    """Rows to fit on and rows to test on: five folds of whole patients, four times over.
+def folds(labels: ArrayLike, groups: ArrayLike, repeats: int = REPEATS) -> Iterator[Fold]:
+    """Rows to fit on and rows to test on: five folds of whole patients, divided `repeats` times.
 
     Raises
     ------
     InputError
         Fewer than five patients with the finding, or without it: a fold would have none; or a few
-        patients have nearly all films.
+        patients have nearly all films of a class.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -344,7 +344,7 @@ def folds(labels: ArrayLike, groups: ArrayLike) -> Iterator[Fold]:
             f"Calibration is cross-validated over patients and needs {FOLDS} with the finding and "
             f"{FOLDS} without: there are {with_it} and {without}."
         )
-    for repeat in range(REPEATS):
+    for repeat in range(repeats):
         divided = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=repeat)
         for train, test in divided.split(np.zeros(len(y)), y, g):
             if len(np.unique(y[train])) < 2:

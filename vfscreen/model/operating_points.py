@@ -55,10 +55,11 @@ class ArchiveFilms:
 class OperatingPoint:
     """A threshold, and on how many labelled films it is right.
 
-    `ppv` is at the `prevalence` stated; NaN where no film is found, or no prevalence is known.
+    `ppv` is at the `prevalence` stated; NaN where no film is found. `rule` is None where nobody
+    knows what the threshold was chosen for.
     """
 
-    rule: Rule
+    rule: Rule | None
     threshold: float
     true_positives: int
     positives: int
@@ -192,7 +193,11 @@ def choose(
 
 
 def measured(
-    rule: Rule, threshold: float, probabilities: ArrayLike, labels: ArrayLike, prevalence: float
+    rule: Rule | None,
+    threshold: float,
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    prevalence: float,
 ) -> OperatingPoint:
     """A threshold, with the labelled films that are on its right and wrong sides."""
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels).astype(bool)
@@ -228,16 +233,16 @@ def choose_all(
     for name, rule in rules.items():
         found = choose(rule, probabilities, labels, prevalence=prevalence, archive=archive)
         if isinstance(found, Unmet):
-            unmet[name] = f"{name} ({rule}) cannot be met: {found.why}."
+            unmet[name] = f"The operating point {name} ({rule}) cannot be met: {found.why}."
         else:
             points[name] = found
     if "default" in unmet:
-        raise InputError(f"The operating point {unmet['default']} Give it another rule.")
+        raise InputError(f"{unmet['default']} Give it another rule.")
     by_threshold: dict[float, list[str]] = {}
     for name, point in points.items():
         by_threshold.setdefault(point.threshold, []).append(name)
     notes = tuple(
-        f"{' and '.join(names)} have the same threshold: no film lies between them."
+        f"The operating points {', '.join(names)} have the same threshold: no film lies between."
         for names in by_threshold.values()
         if len(names) > 1
     )

@@ -88,3 +88,15 @@ def probability(logits: ArrayLike, calibration: Calibration) -> NDArray[np.float
     # exp of a negative number only: no overflow at either end.
     e = np.exp(-np.abs(z))
     return np.asarray(np.where(z >= 0, 1.0 / (1.0 + e), e / (1.0 + e)))
+
+
+def logit_at(probability: float, calibration: Calibration) -> float:
+    """The logit of a calibrated probability above 0 and below 1."""
+    z = (math.log(probability) - math.log1p(-probability) - calibration.intercept) / (
+        calibration.slope
+    )
+    if not calibration.knots:
+        return z
+    x, y = np.array(calibration.knots, np.float64).T
+    piece = int(np.clip(np.searchsorted(y, z, side="right") - 1, 0, len(y) - 2))
+    return float(x[piece] + (z - y[piece]) * (x[piece + 1] - x[piece]) / (y[piece + 1] - y[piece]))

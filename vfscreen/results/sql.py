@@ -62,6 +62,7 @@ QUERIES = (
     "reports_to_label",
     "unmatched_by_reason",
     "operating_point",
+    "archive_logits",
     "flag_candidates",
     "flag_changes",
     "list",
