@@ -110,6 +110,19 @@ def test_every_labelled_film_has_logits_or_one_reason_and_the_ledger_balances(
     assert not (archive.parent / ".report.scoring").exists()
 
 
+def test_two_checkpoints_are_scored_in_one_run_and_the_ledger_balances(archive, config, info):
+    other = replace(info, model_sha256="0" * 64)
+    home = archive.parent
+    with open_scoring("evaluate", archive, home / "report", None, config) as run:
+        labelled = scan_and_label(run, archive, home / "labels.csv", config, StopRequest())
+        first, second = (
+            score_films(run, labelled, archive, one, config, StopRequest()) for one in (info, other)
+        )
+        assert scoring_verdict(run, second, config) is None
+        assert (run.ledger.screened, run.ledger.failed) == (6, {"constant_frame": 2})
+    assert first.equals(second)
+
+
 def test_an_interrupted_command_goes_on_where_it_was(archive, config, info):
     with pytest.raises(InterruptedRunError, match="the same command goes on"):
         score(archive, config, info, stop_after=1)

@@ -133,7 +133,8 @@ def score_films(
     """Put every labelled film through the network that the nightly job would.
 
     Films that this model has seen already (in this results folder, with this content) are not
-    decoded again, nor those that failed for good.
+    decoded again, nor those that failed for good. A run may score with several checkpoints, one
+    after another.
 
     Returns
     -------
@@ -148,6 +149,9 @@ def score_films(
     ArchiveError
         The archive has gone away meanwhile.
     """
+    if run.ledger.model_sha256 is not None:
+        # Another checkpoint in the same run: each film is to be accounted for again.
+        run.ledger.found += len(labelled.films)
     run.ledger.model_sha256 = info.model_sha256
     run.ledger.checkpoint_sha256 = info.checkpoint_sha256
     run.ledger.checkpoint_name, run.ledger.demonstration = info.name, info.demonstration
