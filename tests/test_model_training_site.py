@@ -12,12 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_model_straightening import centres, heatmaps_of
 
 from vfscreen.errors import StorageError, TrainingError
 from vfscreen.model.batches import Batches, FilmArrays, Films, epoch_order, sampling_weights
+from vfscreen.model.column import ColumnSpec
+from vfscreen.model.locating import Locator
 from vfscreen.model.losses import film_loss, losses_of
 from vfscreen.model.network import build
 from vfscreen.model.plan import TrainingPlan
+from vfscreen.model.straightening import Straightener
 from vfscreen.model.training import Trained, train
 from vfscreen.model.validating import logits_of
 from vfscreen.preprocessing import Preprocessing
@@ -260,3 +264,28 @@ def test_what_is_not_known_counts_for_nothing() -> None:
     known = film_loss(logits, torch.tensor([[1.0, 0.0], [0.0, torch.nan]]), weights, 0.0)
     terms = [np.log1p(np.exp(-1.0)), np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5))]
     assert float(known) == pytest.approx(np.mean(terms))
+
+
+def test_columns_are_learnt_from_with_the_levels_that_they_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A locator that finds the same spine on every film, without T10.
+    maps = heatmaps_of(centres(), absent=(0,))
+    monkeypatch.setattr(Locator, "heatmaps", lambda _, x: maps.expand(len(x), -1, -1, -1))
+    arrays = films()
+    targets = np.concatenate([arrays.targets[..., :1]] * 3, -1)
+    targets[::5, 0, 1:] = np.nan
+    boxes = np.full((32, 1, 1, 4), np.nan, np.float32)
+    boxes[::3] = [0.3, 0.3, 0.6, 0.6]
+    arrays = FilmArrays(arrays.films, targets, boxes)
+    findings = ("fracture", "fracture_L1", "fracture_T10")
+    torch.manual_seed(0)
+    trained = train(
+        build("resnext50_32x4d", findings), Films(arrays, np.arange(20)), SPEC, SHORT, CPU,
+        validation=Films(arrays, np.arange(20, 32)),
+        straightener=Straightener(Locator(), ColumnSpec(96, 32)),
+    )  # fmt: skip
+    assert np.isnan(trained.validation_logits).tolist() == [[False, False, True]] * 12
+    assert all(np.isfinite([row.loss, row.auc]).all() for row in trained.history)
+    assert np.isnan(trained.history[-1].aucs).tolist() == [False, False, True]
+    assert all(torch.isfinite(p).all() for p in trained.model.parameters())

@@ -36,11 +36,13 @@ class Variation:
     detail: float = 1.0
     noise: float = 0.025
     margin: float = 0.05
+    # How much straightened columns move, of what `straightening.jittered` moves them.
+    column: float = 1.0
 
 
 _STILL = Variation(
     scale=0, aspect=0, shift=0, rotation_deg=0, mirror=0, log_gamma=0, window=0, sigmoid=0,
-    detail=0, noise=0, margin=0,
+    detail=0, noise=0, margin=0, column=0,
 )  # fmt: skip
 
 VARIATIONS: dict[str, Variation] = {
@@ -48,7 +50,7 @@ VARIATIONS: dict[str, Variation] = {
     # Colour jitter of a grey film is brightness and contrast; the paper gives no strength.
     "chen2021": Variation(
         scale=0, aspect=0, shift=0, rotation_deg=0, mirror=0, log_gamma=0, window=0, sigmoid=0,
-        detail=0, noise=0, margin=0, brightness=0.2, contrast=0.2,
+        detail=0, noise=0, margin=0, column=0, brightness=0.2, contrast=0.2,
     ),
     "default": Variation(),
 }  # fmt: skip
@@ -63,7 +65,8 @@ class Draws:
     `low` and `high` are the display window, `gamma` its exponent; `curve` is the share of a
     sigmoid of `steepness` around `centre`; `detail` enhances edges (negative: smooths them);
     `sigma` is the noise's; `margins` (N, 4) of left, right, top, bottom are shut off, and show
-    the grey `outside`. `jitter` (groups,) in -0.5..0.5 is where a strip lies (`focus`).
+    the grey `outside`. `jitter` (groups,) in -0.5..0.5 is where a strip lies (`focus`), `column`
+    (N, 4) in -1..1 how a straightened column is moved (`straightening.jittered`).
     """
 
     geometry: Tensor
@@ -78,6 +81,7 @@ class Draws:
     margins: Tensor
     outside: Tensor
     jitter: Tensor
+    column: Tensor
     noise_seed: int
 
 
@@ -114,6 +118,7 @@ def draw(groups: int, group: int, variation: Variation, rng: torch.Generator) ->
         * torch.rand(groups, 4, generator=rng)
         * (torch.rand(groups, 4, generator=rng) < 0.25),
         "outside": torch.rand(groups, generator=rng).round(),
+        "column": v.column * (2 * torch.rand(groups, 4, generator=rng) - 1),
     }
     return Draws(
         **{name: values.repeat_interleave(group, 0) for name, values in of_group.items()},

@@ -18,6 +18,7 @@ from torch import Tensor
 from vfscreen.errors import TrainingError
 from vfscreen.model.augmentation import VARIATIONS, Draws, box_masks, draw, vary, warp
 from vfscreen.model.plan import TrainingPlan
+from vfscreen.model.straightening import Straightener, resample, sampling
 from vfscreen.preprocessing import Preprocessing
 
 Augment = Callable[[Tensor, Draws, Preprocessing], Tensor]
@@ -71,8 +72,9 @@ class Films:
 class Batch:
     """N films on the device.
 
-    `films` (N, 1, S, S) normalised; `targets` (N, F), NaN unknown; `where` (N, 1, M, M) 1 where
-    the first finding is marked, and `marked` (N,) whether that is known at all (None: of no film);
+    `films` (N, 1, S, S) normalised, or their straightened columns with `windows` (N, levels, 4) as
+    in `straightening.Columns`; `targets` (N, F), NaN unknown; `where` (N, 1, H, W) 1 where the
+    first finding is marked, and `marked` (N,) whether that is known at all (None: of no film);
     `jitter` for `augmentation.focus`.
     """
 
@@ -81,6 +83,7 @@ class Batch:
     where: Tensor | None
     marked: Tensor | None
     jitter: Tensor
+    windows: Tensor | None = None
 
 
 def generator_of(seed: int, purpose: int, *key: int) -> torch.Generator:
@@ -146,9 +149,10 @@ class Batches:
         plan: TrainingPlan,
         device: torch.device,
         augment: Augment = vary,
+        straightener: Straightener | None = None,
     ) -> None:
         self._source, self._spec, self._plan = source, spec, plan
-        self._device, self._augment = device, augment
+        self._device, self._augment, self._straightener = device, augment, straightener
         arrays = source.arrays()
         self.group = arrays.films.shape[1]
         if plan.balance == "sampling" and self.group > 1:
@@ -244,9 +248,19 @@ class Batches:
             targets = torch.cat([first[:, None], targets[:, 1:]], 1)
             # A fracture that nobody marked lies anywhere: such a film says nothing about places.
             marked = (drawn.amax((1, 2, 3)) > 0) | (first == 0)
-        x = self._augment(films, draws, self._spec)
+        x, windows = self._augment(films, draws, self._spec), None
+        if self._straightener is not None:
+            columns = self._straightener(x, draws.column)
+            x, windows = columns.pixels, columns.windows
+            if where is not None and marked is not None:
+                cells = (x.shape[2] // 4, x.shape[3] // 4)
+                where = resample(
+                    where, sampling(columns.curve, self._straightener.spec, *cells).to(where)
+                )
+                # A mark beside the column cannot be seen in it.
+                marked &= (where.amax((1, 2, 3)) >= 0.5) | (targets[:, 0] == 0)
         x = x.contiguous(memory_format=torch.channels_last)
-        return Batch(x, targets, where, marked, draws.jitter)
+        return Batch(x, targets, where, marked, draws.jitter, windows)
 
 
 def _runs(indices: NDArray[np.intp]) -> Iterator[slice]:

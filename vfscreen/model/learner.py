@@ -1,12 +1,13 @@
 """What learns: the network, its average, the optimiser, and all of it as tensors by name."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from vfscreen.model.batches import Batch
+from vfscreen.model.column import LEVELS, level_of
 from vfscreen.model.losses import DenseHeads, losses_of
 from vfscreen.model.network import FilmClassifier, channels_of, freeze, frozen_modules
 from vfscreen.model.plan import TrainingPlan
@@ -54,8 +55,8 @@ class Learner:
 
     def step(
         self, batch: Batch, step: int, rate: float, progress: float
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """One step, the `step`-th; returns the parts of the loss and the logits (N, F)."""
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """One step, the `step`-th; returns the parts of the loss, and logits and targets (N, F)."""
         plan = self.plan
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -64,9 +65,15 @@ class Learner:
             dense = []
             if batch.where is not None:
                 dense = self.heads(third, self.model.cells(last)[:, :1])
-        logits = self.model.classify(last.float().mean((2, 3)))
+        logits, targets = self.model.judge(last, batch.windows), batch.targets
+        unseen = unseen_levels(self.model.findings, batch.windows)
+        if unseen is not None:
+            logits, targets = (
+                logits.masked_fill(unseen, 0.0),
+                targets.masked_fill(unseen, torch.nan),
+            )
         losses = losses_of(
-            logits, batch.targets, dense, batch.where, batch.marked, self._group,
+            logits, targets, dense, batch.where, batch.marked, self._group,
             self._positive_weights, plan,
         )  # fmt: skip
         self.optimizer.zero_grad(set_to_none=True)
@@ -76,7 +83,7 @@ class Learner:
         self._prune(step, progress)
         keep = min(1 - 1 / plan.ema_steps, step / (step + 10)) if plan.ema_steps > 0 else 0.0
         self._average(keep)
-        return losses, logits.detach()
+        return losses, logits.detach(), targets
 
     def finite(self) -> bool:
         """Whether all weights are finite; a finite loss may leave some that are not."""
@@ -163,6 +170,16 @@ class Learner:
         torch._foreach_lerp_(list(old), [t.detach() for t in new], 1 - keep)
 
 
+def unseen_levels(findings: Sequence[str], windows: Tensor | None) -> Tensor | None:
+    """Which findings (N, F) are of a level that the column does not show; None without columns."""
+    if windows is None:
+        return None
+    hidden = windows.isnan().any(2)
+    levels = [level_of(finding) for finding in findings]
+    no = torch.zeros(len(windows), dtype=torch.bool, device=windows.device)
+    return torch.stack([no if v is None else hidden[:, LEVELS.index(v)] for v in levels], 1)
+
+
 def _floats(module: nn.Module) -> list[Tensor]:
     return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
 
@@ -192,6 +209,6 @@ def _estimate_statistics(
                 norm.reset_running_stats()
                 norm.momentum = None
                 norm.train()
-            model(batch.films)
+            model(batch.films, batch.windows)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum

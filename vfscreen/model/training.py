@@ -19,6 +19,7 @@ from vfscreen.model.batches import Augment, Batches, FilmSource, class_counts
 from vfscreen.model.learner import Learner
 from vfscreen.model.network import FilmClassifier
 from vfscreen.model.plan import TrainingPlan
+from vfscreen.model.straightening import Straightener
 from vfscreen.model.training_run import Disk, Reports, Trained, Training, TrainingState
 from vfscreen.model.training_state import fingerprint_of
 from vfscreen.preprocessing import Preprocessing
@@ -37,6 +38,7 @@ def train(
     findings: Sequence[str] = (),
     state: Path | None = None,
     augment: Augment = vary,
+    straightener: Straightener | None = None,
     already_pruned: bool = False,
     report: Callable[[TrainingState], None] = lambda state: None,
     report_every_s: float = 15.0,
@@ -63,6 +65,8 @@ def train(
         every batch.
     augment : callable
         `augmentation.vary`, or what does the same faster.
+    straightener : Straightener, optional
+        The network then learns from the columns that it makes of the films.
     report : callable
         Called about every `report_every_s` seconds, and after an epoch with a validation.
     stop : callable
@@ -88,10 +92,12 @@ def train(
     fingerprint = ""
     if state is not None:
         sources = [source] if validation is None else [source, validation]
-        fingerprint = fingerprint_of(model, spec, plan, sources)
+        fingerprint = fingerprint_of(model, spec, plan, sources, straightener)
     before = _deterministic(device)
     try:
-        batches = Batches(source, spec, plan, device, augment)
+        if straightener is not None:
+            straightener = straightener.to(device)
+        batches = Batches(source, spec, plan, device, augment, straightener)
         learner = Learner(
             model,
             plan,
@@ -102,7 +108,7 @@ def train(
         )
         disk = Disk(state, fingerprint, state_every_s)
         reports = Reports(report, report_every_s)
-        return Training(learner, batches, validation, spec, disk, reports, stop).run()
+        return Training(learner, batches, validation, spec, straightener, disk, reports, stop).run()
     finally:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
 

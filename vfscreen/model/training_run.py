@@ -17,6 +17,7 @@ from vfscreen.model.batches import Batch, Batches, FilmSource, network_seed
 from vfscreen.model.learner import Learner
 from vfscreen.model.network import FilmClassifier
 from vfscreen.model.plan import TrainingPlan
+from vfscreen.model.straightening import Straightener
 from vfscreen.model.training_state import read_state, write_state
 from vfscreen.model.validating import (
     EpochRow,
@@ -127,13 +128,14 @@ class Training:
         batches: Batches,
         validation: FilmSource | None,
         spec: Preprocessing,
+        straightener: Straightener | None,
         disk: Disk,
         reports: Reports,
         stop: Callable[[], bool],
     ) -> None:
         self.learner, self.batches, self.validation = learner, batches, validation
         self.spec, self.plan, self.device = spec, learner.plan, learner.device
-        self.disk, self.reports, self.stop = disk, reports, stop
+        self.straightener, self.disk, self.reports, self.stop = straightener, disk, reports, stop
         self.at = _Position(sparsity=self.learner.sparsity)
         self.history: list[EpochRow] = []
         self.best: dict[str, Tensor] = {}
@@ -201,9 +203,9 @@ class Training:
             batch = replace(batch, films=films, where=where)
         torch.manual_seed(network_seed(plan.seed, at.epoch, at.batch))
         rate = self._rate(progress)
-        losses, logits = self.learner.step(batch, at.step + 1, rate, progress)
-        known = ~batch.targets.isnan()
-        right = ((logits >= 0) == (batch.targets == 1)) & known
+        losses, logits, targets = self.learner.step(batch, at.step + 1, rate, progress)
+        known = ~targets.isnan()
+        right = ((logits >= 0) == (targets == 1)) & known
         parts = {name: value.detach() for name, value in losses.items()}
         total = torch.stack(list(parts.values())).sum()
         self.tally += torch.stack([total, parts["film"], right.sum(), known.sum()])
@@ -301,7 +303,14 @@ class Training:
 
     def _validation_logits(self, model: FilmClassifier) -> NDArray[np.float32]:
         assert self.validation is not None
-        return logits_of(model, self.validation, self.spec, self.device, self.plan.batch_size)
+        return logits_of(
+            model,
+            self.validation,
+            self.spec,
+            self.device,
+            self.plan.batch_size,
+            straightener=self.straightener,
+        )
 
     def _result(self) -> Trained:
         at, plan = self.at, self.plan

@@ -20,6 +20,7 @@ from vfscreen.model import container
 from vfscreen.model.batches import FilmSource
 from vfscreen.model.network import FilmClassifier
 from vfscreen.model.plan import TrainingPlan
+from vfscreen.model.straightening import Straightener
 from vfscreen.preprocessing import Preprocessing
 
 _FORMAT = 1
@@ -78,11 +79,16 @@ def fingerprint_of(
     spec: Preprocessing,
     plan: TrainingPlan,
     sources: list[FilmSource],
+    straightener: Straightener | None = None,
 ) -> str:
     """What a training depends on: plan, first weights, and films with their labels and marks."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([asdict(plan), asdict(spec)]).encode())
-    for name, value in model.state_dict().items():
+    weights = model.state_dict()
+    if straightener is not None:
+        digest.update(json.dumps(asdict(straightener.spec)).encode())
+        weights |= {f"straightener.{k}": v for k, v in straightener.state_dict().items()}
+    for name, value in weights.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     for source in sources:

@@ -12,6 +12,7 @@ from vfscreen.model.batches import FilmSource
 from vfscreen.model.inference import cpu_has_bfloat16
 from vfscreen.model.network import FilmClassifier
 from vfscreen.model.statistics import auc
+from vfscreen.model.straightening import Straightener
 from vfscreen.preprocessing import Preprocessing
 
 
@@ -77,8 +78,12 @@ def logits_of(
     spec: Preprocessing,
     device: torch.device,
     batch_size: int,
+    *,
+    straightener: Straightener | None = None,
 ) -> NDArray[np.float32]:
     """Logits (N, F) of a source's films as they are, in the order of its rows.
+
+    NaN for a finding of a level that a column does not show.
 
     Batches have one size, the last padded, as in screening: a logit does not depend on the films
     that come with it.
@@ -91,18 +96,21 @@ def logits_of(
         chosen = rows[first : first + at_once]
         padded = np.pad(chosen, (0, at_once - len(chosen)), mode="edge")
         films = torch.from_numpy(arrays.films[padded]).to(device).flatten(0, 1)
-        x = plain(films, spec).contiguous(memory_format=torch.channels_last)
+        x, windows = plain(films, spec), None
+        if straightener is not None:
+            columns = straightener(x)
+            x, windows = columns.pixels, columns.windows
+        x = x.contiguous(memory_format=torch.channels_last)
         with autocast_of(device):
-            answer: NDArray[np.float32] = model(x).float().cpu().numpy()
+            answer: NDArray[np.float32] = model(x, windows).float().cpu().numpy()
         logits.append(answer[: len(chosen) * group])
     return np.concatenate(logits)
 
 
 def judge(logits: NDArray[np.float32], targets: NDArray[np.float32]) -> Judged:
-    """Figures of logits (N, F) against targets (N, F), NaN where it is not known."""
-    known = ~np.isnan(targets)
-    truth = np.where(known, targets, 0.0)
-    wide = logits.astype(np.float64)
+    """Figures of logits (N, F) against targets (N, F), NaN where it is not known or not seen."""
+    known = ~np.isnan(targets) & ~np.isnan(logits)
+    truth, wide = np.where(known, targets, 0.0), np.where(known, logits, 0.0).astype(np.float64)
     losses = np.logaddexp(0.0, wide) - truth * wide
     right = (wide >= 0) == (truth == 1)
     aucs = tuple(auc(wide[known[:, f], f], truth[known[:, f], f]) for f in range(targets.shape[1]))
