@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from vfscreen.errors import InputError
@@ -88,6 +88,35 @@ def train_locator(
     InputError
         No centre is known on any film, or the loss is not finite.
     """
+    with torch.random.fork_rng():
+        torch.manual_seed(plan.seed)
+        locator = Locator().to(device)
+    fit_places(
+        locator, films, points, preprocessing, plan, device,
+        report=report, report_every=report_every,
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in locator.parameters():
+            if parameter.dim() == 4:  # what a checkpoint stores as float16
+                parameter.copy_(parameter.half().float())
+    return locator.cpu().eval().requires_grad_(False)
+
+
+def fit_places(
+    network: nn.Module,
+    films: NDArray[np.uint8],
+    points: NDArray[np.float32],
+    preprocessing: Preprocessing,
+    plan: LocatorPlan,
+    device: torch.device,
+    *,
+    report: Callable[[LocatorProgress], None] = lambda progress: None,
+    report_every: int = 50,
+) -> None:
+    """Train a network that answers as `Locator.forward` does, in place.
+
+    Parameters and errors as `train_locator`.
+    """
     known = np.isfinite(points).all(axis=2).sum(axis=1) > 0
     if not known.any():
         raise InputError(
@@ -96,11 +125,8 @@ def train_locator(
         )
     spec = replace(preprocessing, input_size_px=LOCATOR_PX)
     rng = torch.Generator().manual_seed(plan.seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(plan.seed)
-        locator = Locator().to(device)
     optimizer = torch.optim.AdamW(
-        locator.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+        network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
     )
     usable = torch.from_numpy(np.flatnonzero(known))
     started, order, total = time.monotonic(), usable[:0], 0.0
@@ -109,7 +135,7 @@ def train_locator(
             order = torch.cat([order, usable[torch.randperm(len(usable), generator=rng)]])
         chosen, order = order[: plan.films_per_batch].numpy(), order[plan.films_per_batch :]
         draws = draw(len(chosen), 1, plan.variation, rng)
-        places, column = locator(vary(torch.from_numpy(films[chosen]).to(device), draws, spec))
+        places, column = network(vary(torch.from_numpy(films[chosen]).to(device), draws, spec))
         loss = locator_loss(
             places, column, moved(torch.from_numpy(points[chosen]), draws.geometry).to(device)
         )
@@ -117,7 +143,7 @@ def train_locator(
             group["lr"] = plan.learning_rate * _rate_at(step / plan.steps, plan.warm_up)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(locator.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         if step % report_every == 0 or step == plan.steps:
             total = float(loss.detach())
@@ -126,11 +152,6 @@ def train_locator(
                     "The locator's loss is not finite any more: take a lower learning rate."
                 )
             report(LocatorProgress(step, plan.steps, total, time.monotonic() - started))
-    with torch.no_grad():
-        for parameter in locator.parameters():
-            if parameter.dim() == 4:  # what a checkpoint stores as float16
-                parameter.copy_(parameter.half().float())
-    return locator.cpu().eval().requires_grad_(False)
 
 
 def locator_loss(places: Tensor, column: Tensor, points: Tensor) -> Tensor:
