@@ -33,13 +33,15 @@ class Site:
         changes = {"PatientID": f"P{study}", "AccessionNumber": f"A{study}", **changes}
         written(self.archive / f"{uid}.dcm", SOPInstanceUID=uid, StudyInstanceUID=study, **changes)
 
-    def label(self, text, findings=None, **reports):
+    def label(self, text, findings=None, problems_path=None, **reports):
         path = self.folder / "labels.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         config = replace(self.config, reports=ReportsConfig(**reports))
         with open_run(self.folder / "results", "test", config) as run:
             scan_archive(run, self.archive, config, StopRequest())
-            return label_films(run, self.archive, path, config, findings=findings)
+            return label_films(
+                run, self.archive, path, config, findings=findings, problems_path=problems_path
+            )
 
 
 @pytest.fixture
@@ -189,6 +191,12 @@ def test_problems_are_written_without_identifiers(site, tmp_path):
     labelled = site.label("sop_instance_uid,vf\n1.1,1\n1.2,0\n7.7,0\n")
     write_problems(labelled.problems, tmp_path / "problems.csv")
     assert (tmp_path / "problems.csv").read_text() == "line,reason\n4,unmatched\n"
+
+
+def test_problems_are_written_also_where_no_row_can_be_used(site, tmp_path):
+    with pytest.raises(LabelsError, match="None of the 1 rows"):
+        site.label("sop_instance_uid,vf\n7.7,0\n", problems_path=tmp_path / "problems.csv")
+    assert (tmp_path / "problems.csv").read_text() == "line,reason\n2,unmatched\n"
 
 
 def test_blank_lines_and_quoted_line_breaks_do_not_shift_line_numbers(site):

@@ -19,7 +19,7 @@ from vfscreen.config import Config
 from vfscreen.errors import ConfigError, LabelsError, UsageError, VfscreenError
 from vfscreen.jobs.calibration_card import card_with, recorded
 from vfscreen.jobs.label_tables import label_findings
-from vfscreen.jobs.labels import Labelled, write_problems
+from vfscreen.jobs.labels import Labelled
 from vfscreen.jobs.run import Run, end
 from vfscreen.jobs.scoring import open_scoring, scan_and_label, score_films, scoring_verdict
 from vfscreen.jobs.seen_patients import Overlap, refuse_seen, seen_patients, without_seen
@@ -98,10 +98,9 @@ def run_calibrate(request: CalibrateRequest, config: Config, stop: StopRequest) 
     findings = _findings(request.labels, info)
     with open_scoring("calibrate", request.archive, request.out, request.results, config) as run:
         labelled = scan_and_label(
-            run, request.archive, request.labels, config, stop, findings=findings
-        )
-        if request.problems is not None:
-            write_problems(labelled.problems, request.problems)
+            run, request.archive, request.labels, config, stop,
+            findings=findings, problems_path=request.problems,
+        )  # fmt: skip
         labelled, overlap = _unseen(run, request, info, labelled)
         scored = score_films(run, labelled, request.archive, info, config, stop)
         with run.timed("calibrate"):

@@ -107,6 +107,7 @@ def label_films(
     config: Config,
     *,
     findings: tuple[str, ...] | None = None,
+    problems_path: Path | None = None,
 ) -> Labelled:
     """Join a labels file with the archive's manifest, which a scan has brought up to date.
 
@@ -117,6 +118,8 @@ def label_films(
     ----------
     findings
         The columns that count; None: every column that is neither a key nor the issuer.
+    problems_path
+        Where to list the rows that are not used, also if that is all of them.
 
     Raises
     ------
@@ -140,6 +143,8 @@ def label_films(
     )
     for reason, count in problems.counts.items():
         log.warning("labels: %d rows not used: %s", count, reason)
+    if problems_path is not None:
+        write_problems(problems, problems_path)
     labelled = Labelled(table.key, table.findings, films, problems, table.sha256)
     refuse_useless(labels_path, labelled)
     return labelled

@@ -101,6 +101,7 @@ def scan_and_label(
     stop: StopRequest,
     *,
     findings: tuple[str, ...] | None = None,
+    problems_path: Path | None = None,
 ) -> Labelled:
     """Bring the manifest up to date, and join the labels with it; fill in the ledger.
 
@@ -117,7 +118,9 @@ def scan_and_label(
     if not scanned.complete:
         run.ledger.not_reached += scanned.counts[ELIGIBLE]
         raise _interrupted(stop)
-    labelled = label_films(run, archive, labels, config, findings=findings)
+    labelled = label_films(
+        run, archive, labels, config, findings=findings, problems_path=problems_path
+    )
     run.ledger.add("excluded", "not_labelled", scanned.counts[ELIGIBLE] - len(labelled.films))
     return labelled
 
