@@ -22,8 +22,8 @@ from vfscreen.model.checkpoint import (
     save,
     with_calibration,
 )
-from vfscreen.model.network import FilmClassifier, build
-from vfscreen.preprocessing import Preprocessing
+from vfscreen.model.network import ARCHITECTURES, FilmClassifier, build
+from vfscreen.preprocessing import Preprocessing, to_json
 
 FINDING = "vertebral_fracture"
 PATIENTS = TrainingPatients("5e1f00d5", ("0123456789abcdef", "fedcba9876543210"))
@@ -109,6 +109,12 @@ def test_what_is_read_is_what_was_written(whole: CheckpointInfo) -> None:
     assert whole.locator == SPEC
     assert whole.training_patients == PATIENTS
     assert whole.reference == {"films": 3, "logits": [0.5, 1.5]}
+
+
+def test_the_page_about_the_file_names_all_that_is_in_it(whole: CheckpointInfo) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "checkpoint.md").read_text("utf-8")
+    named = [*container.read(whole.path).metadata, *to_json(whole.preprocessing), *ARCHITECTURES]
+    assert [name for name in named if f"`{name}`" not in page] == []
 
 
 def test_a_file_that_says_nothing_of_patients_and_reference_has_none(pair: CheckpointInfo) -> None:
@@ -288,3 +294,20 @@ def test_a_locator_without_its_spec_is_refused(whole: CheckpointInfo, folder: Pa
 def test_a_spec_without_its_locator_is_refused(pair: CheckpointInfo, folder: Path) -> None:
     path = edited(pair, folder / "bad", lambda metadata, _: metadata.update(locator=SPEC))
     assert "lacks the tensors of its locator" in refused(path)
+
+
+def test_checkpoint_info_says_what_is_inside(whole: CheckpointInfo) -> None:
+    from typer.testing import CliRunner
+
+    from vfscreen.cli.main import app
+
+    shown = CliRunner().invoke(app, ["checkpoint", "info", str(whole.path)])
+    assert shown.exit_code == 0, shown.output
+    rows = [line.strip().partition("  ") for line in shown.output.splitlines()]
+    said = {name: value.strip() for name, _, value in rows}
+    assert said["networks"] == "2, their logits averaged"
+    assert said["mirrored film"] == "averaged in"
+    assert said["locator"] == "finds the spine first"
+    assert said["training patients"] == "2, by hashes of key 5e1f00d5"
+    assert said["reference for drift"] == "films, logits"
+    assert PATIENTS.hashes[0] not in shown.output

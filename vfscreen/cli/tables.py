@@ -226,6 +226,11 @@ def print_checkpoint(info: "CheckpointInfo", *, card: bool) -> None:
         ["findings", ", ".join(info.findings)],
         ["input", f"{spec.input_size_px} px square, {spec.interpolation}, {spec.aspect}"],
         ["normalisation", f"mean {spec.mean}, std {spec.std}"],
+        ["networks", f"{info.members}, their logits averaged" if info.members > 1 else "1"],
+        ["mirrored film", "averaged in" if info.flip else "not used"],
+        ["locator", "finds the spine first" if info.locator else "none: the whole film is seen"],
+        ["training patients", _training_patients(info)],
+        ["reference for drift", ", ".join(info.reference or ()) or "none"],
     ]  # fmt: skip
     for finding in info.findings:
         calibration = info.calibration[finding]
@@ -248,6 +253,13 @@ def print_checkpoint(info: "CheckpointInfo", *, card: bool) -> None:
     print_table(["checkpoint", ""], rows)
     if card:
         typer.echo(info.model_card)
+
+
+def _training_patients(info: "CheckpointInfo") -> str:
+    known = info.training_patients
+    if known is None:
+        return "not known"
+    return f"{len(known.hashes)}, by hashes of key {known.key_id}"
 
 
 def print_phantom(summary: "PhantomSummary") -> None:
