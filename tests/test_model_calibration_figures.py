@@ -6,10 +6,10 @@ import statsmodels.api as sm
 from sklearn.metrics import brier_score_loss
 
 from vfscreen.model.calibration_figures import (
+    bounded_log_odds,
     brier,
     cox_calibration,
     expected_calibration_error,
-    log_odds,
     mass_bins,
     reliability,
 )
@@ -31,7 +31,7 @@ def test_brier_is_scikit_learns(films):
 def test_slope_and_intercept_are_those_of_a_logistic_regression(films):
     p, labels = films
     found = cox_calibration(p, labels)
-    model = sm.Logit(labels.astype(float), sm.add_constant(log_odds(p))).fit(disp=0)
+    model = sm.Logit(labels.astype(float), sm.add_constant(bounded_log_odds(p))).fit(disp=0)
     for estimate, column in ((found.intercept, 0), (found.slope, 1)):
         assert estimate.value == pytest.approx(model.params[column], abs=1e-6)
         low, high = model.conf_int()[column]
@@ -60,7 +60,7 @@ def test_separated_classes_have_no_slope():
 
 
 def test_probabilities_of_0_and_1_are_finite():
-    assert np.isfinite(log_odds([0.0, 1.0])).all()
+    assert np.isfinite(bounded_log_odds([0.0, 1.0])).all()
     labels = np.arange(40) % 2
     p = np.where(np.arange(40) < 10, 1.0, 0.5)
     assert cox_calibration(p, labels).slope is not None

@@ -315,6 +315,20 @@ class CalibrateConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """Evaluation (docs/evaluation.md)."""
+
+    draws: int = _key("draws of patients for bootstrap intervals", 2000, low=100, high=100_000)
+    seed: int = _key("of these draws; the same seed, the same intervals", 2021, low=0)
+    subgroup_min_films: int = _key(
+        "films with the finding, and without it, that a subgroup needs to have figures", 10, low=2
+    )
+    smallest_count: int = _key(
+        "counts of films in subgroups from 1 to below this are not shown", 5, low=1, high=100
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of vfscreen.toml, a section each."""
 
@@ -328,3 +342,4 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

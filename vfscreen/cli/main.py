@@ -8,7 +8,16 @@ import traceback
 import typer
 
 from vfscreen import __version__
-from vfscreen.cli import auditing, calibrating, checkpoints, listing, making, reports, screening
+from vfscreen.cli import (
+    auditing,
+    calibrating,
+    checkpoints,
+    evaluating,
+    listing,
+    making,
+    reports,
+    screening,
+)
 from vfscreen.errors import StorageError, VfscreenError
 
 app = typer.Typer(
@@ -40,7 +49,9 @@ def _root(
     pass
 
 
-for group in (screening, reports, listing, auditing, checkpoints, calibrating, making):
+for group in (
+    screening, reports, listing, auditing, checkpoints, evaluating, calibrating, making,
+):  # fmt: skip
     group.register(app)
 
 

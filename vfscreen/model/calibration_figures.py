@@ -37,7 +37,7 @@ class CalibrationFit:
     intercept_in_the_large: Estimate | None
 
 
-def log_odds(probabilities: ArrayLike) -> NDArray[np.float64]:
+def bounded_log_odds(probabilities: ArrayLike) -> NDArray[np.float64]:
     """Log-odds of probabilities, those of 0 and 1 kept finite."""
     p = np.asarray(probabilities, np.float64)
     with np.errstate(divide="ignore"):
@@ -59,7 +59,7 @@ def cox_calibration(
     import statsmodels.api as sm
     from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-    z, y = log_odds(probabilities), np.asarray(labels).astype(bool)
+    z, y = bounded_log_odds(probabilities), np.asarray(labels).astype(bool)
     if not y.any() or y.all():
         return CalibrationFit(None, None, None)
     robust = {"cov_type": "cluster", "cov_kwds": {"groups": np.asarray(patients)}}

@@ -13,9 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from vfscreen.model.calibration_figures import BINS, mass_bins
 from vfscreen.model.statistics import Estimate
 
-DRAWS = 2000
-SEED = 2021
-"""Any will do; it is fixed so that the same films have the same intervals."""
 _CHUNK_BYTES = 1 << 20  # what a processor keeps near
 
 Floats = NDArray[np.float64]
@@ -59,7 +56,7 @@ class ResampledFigures:
         self._gaps = gaps.reshape(-1, BINS)
         self.films = len(p)
         self.names = (
-            "auc", "average_precision", "brier", "ece",
+            "auc", "average_precision", "brier", "ece", "prevalence",
             *(f"{rate}:{place}" for place in range(len(thresholds)) for rate in RATES),
         )  # fmt: skip
 
@@ -83,6 +80,7 @@ class ResampledFigures:
                 (of_positives * precise).sum(1) / m,
                 np.einsum("bp,p->b", counts, self._squares) / total,
                 np.abs(np.einsum("bp,pk->bk", counts, self._gaps)).sum(1) / total,
+                m / total,
             ]
             for cut_up, cut_down in self._cuts:
                 tp, tn = m - found[:, cut_up], spared[:, cut_down]
@@ -109,8 +107,8 @@ def resample(
     patients: int,
     *,
     films: int,
-    draws: int = DRAWS,
-    seed: int = SEED,
+    draws: int,
+    seed: int,
 ) -> Floats:
     """Figures at `draws` draws of as many patients as there are, with replacement.
 
