@@ -9,7 +9,7 @@ from vfscreen.config import Config
 from vfscreen.errors import LabelsError, UsageError
 from vfscreen.jobs.labels import Labelled, LabelProblems
 from vfscreen.jobs.run import open_run
-from vfscreen.jobs.seen_patients import refuse_seen, training_patients, without_seen
+from vfscreen.jobs.seen_patients import refuse_seen, settle_seen, training_patients, without_seen
 from vfscreen.model.checkpoint import read_info
 from vfscreen.privacy import key_id, patient_key
 
@@ -69,8 +69,8 @@ def test_left_out_they_count_as_excluded(labelled, tmp_path):
     config = replace(Config(), run=run_config)
     labels = tmp_path / "labels.csv"
     with open_run(tmp_path / "results", "test", config) as run:
-        overlap = refuse_seen(trained_on("P1"), labelled, KEY, force=True)
-        left, said = without_seen(run, labels, labelled, overlap)
+        run = replace(run, key=KEY)
+        left, said = settle_seen(run, trained_on("P1"), labels, labelled, force=False, exclude=True)
         assert said.sentence.startswith("Left out: 1 patients (2 films)")
         assert left.films["patient_key"].to_pylist() == hashed("P2", "P3", "P4")
         assert run.ledger.excluded == {"seen_in_training": 2}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vfscreen.cli.labels_table import print_labelled, print_problems
+from vfscreen.cli.labels_table import print_labelled
 from vfscreen.cli.rows import print_table
 from vfscreen.cli.tables import NOTICE
 
@@ -20,9 +20,7 @@ _FEW = 100
 
 def print_calibrated(done: "Calibrated", problems: Path | None) -> None:
     """Before and after, a finding after the other, and what to do with the new checkpoint."""
-    print_labelled(done.labelled)
-    if problems is not None:
-        print_problems(done.labelled.problems, listed=problems)
+    print_labelled(done.labelled, problems)
     if done.failed:
         lost = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in done.failed.items())
         typer.echo(f"Labelled films that could not be screened, and are left out: {lost}.")

@@ -22,7 +22,7 @@ from vfscreen.jobs.label_tables import label_findings
 from vfscreen.jobs.labels import Labelled
 from vfscreen.jobs.run import Run, end
 from vfscreen.jobs.scoring import open_scoring, scan_and_label, score_films, scoring_verdict
-from vfscreen.jobs.seen_patients import Overlap, refuse_seen, seen_patients, without_seen
+from vfscreen.jobs.seen_patients import Overlap, settle_seen
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.model.checkpoint import CheckpointInfo, read_info, with_calibration
 from vfscreen.model.operating_points import Rule, parse_rules
@@ -101,7 +101,9 @@ def run_calibrate(request: CalibrateRequest, config: Config, stop: StopRequest) 
             run, request.archive, request.labels, config, stop,
             findings=findings, problems_path=request.problems,
         )  # fmt: skip
-        labelled, overlap = _unseen(run, request, info, labelled)
+        labelled, overlap = settle_seen(
+            run, info, request.labels, labelled, force=request.force, exclude=request.exclude_seen
+        )
         scored = score_films(run, labelled, request.archive, info, config, stop)
         with run.timed("calibrate"):
             found = {
@@ -144,15 +146,6 @@ def _findings(labels: Path, info: CheckpointInfo) -> tuple[str, ...]:
             f"{labels} has no column for what the checkpoint predicts: {', '.join(info.findings)}."
         )
     return found
-
-
-def _unseen(
-    run: Run, request: CalibrateRequest, info: CheckpointInfo, labelled: Labelled
-) -> tuple[Labelled, Overlap]:
-    if request.exclude_seen:
-        overlap = seen_patients(info, labelled, run.key)
-        return without_seen(run, request.labels, labelled, overlap)
-    return labelled, refuse_seen(info, labelled, run.key, force=request.force)
 
 
 def _recalibrate(

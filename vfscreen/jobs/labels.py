@@ -142,7 +142,7 @@ def label_films(
         "labels: %d rows by %s, %d used, %d films", total, table.key, problems.used, films.num_rows
     )
     for reason, count in problems.counts.items():
-        log.warning("labels: %d rows not used: %s", count, reason)
+        log.warning("labels: rows not used, %s: %d", reason, count)
     if problems_path is not None:
         write_problems(problems, problems_path)
     labelled = Labelled(table.key, table.findings, films, problems, table.sha256)

@@ -117,7 +117,7 @@ def read_marks(path: Path, labelled: Labelled) -> Marks:
     )
     problems = LabelProblems(count, int(used.sum()), unused)
     for why, number in problems.counts.items():
-        log.warning("marks: %d rows not used: %s", number, why)
+        log.warning("marks: rows not used, %s: %d", why, number)
     points = np.full((labelled.films.num_rows, len(POINT_LEVELS), 2), np.nan, np.float32)
     at = used & vertebra
     points[film[at], level[at] - LEVELS.index(POINT_LEVELS[0])] = centre[at]

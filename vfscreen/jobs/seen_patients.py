@@ -129,3 +129,25 @@ def without_seen(
         "was trained on."
     )
     return left, replace(overlap, sentence=sentence)
+
+
+def settle_seen(
+    run: Run,
+    info: CheckpointInfo,
+    labels_path: Path,
+    labelled: Labelled,
+    *,
+    force: bool,
+    exclude: bool,
+) -> tuple[Labelled, Overlap]:
+    """Leave patients of the training set out, refuse them, or count them, as a command is told.
+
+    Raises
+    ------
+    UsageError, LabelsError
+        As `refuse_seen` and `without_seen`.
+    """
+    if exclude:
+        overlap = seen_patients(info, labelled, run.key)
+        return without_seen(run, labels_path, labelled, overlap)
+    return labelled, refuse_seen(info, labelled, run.key, force=force)
