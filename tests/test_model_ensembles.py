@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from random_networks import FINDINGS, SIZE, network, stored
 
-from vfscreen.model.checkpoint import load_weights, save
+from vfscreen.model.checkpoint import load_weights
 from vfscreen.model.heatmap import heatmaps
 from vfscreen.model.inference import Predictor, fold
 from vfscreen.model.network import ARCHITECTURES, Ensemble, build
 from vfscreen.model.packed import PackedNetwork, pack
-from vfscreen.preprocessing import Preprocessing
-from vfscreen.results.calibrations import Calibration
 
-SIZE = 64
-FINDINGS = ("vertebral_fracture", "rib_fracture")
 CPU = torch.device("cpu")
 
 
@@ -23,46 +20,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def network(architecture, seed=1):
-    """Weights and statistics that are not trivial, rounded as a checkpoint rounds them."""
-    torch.manual_seed(seed)
-    model = build(architecture, FINDINGS)
-    films = torch.randn(8, 1, SIZE, SIZE)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("layer_scale"):
-                parameter.fill_(0.3)  # 1e-6 at the start: blocks would do nothing
-            elif name.endswith("bn3.weight"):
-                parameter.fill_(0.3)  # what a branch adds stays small, as in a trained network
-            elif parameter.dim() == 4:
-                parameter.copy_(parameter.half().float())
-            elif "bn" in name or "norm" in name:
-                parameter.add_(torch.rand_like(parameter) * 0.2)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = None  # the films' own statistics
-        model.train()(films)
-        model.output.weight.mul_(10)
-        model.output.weight[1].abs_()  # something always speaks for the second finding
-    return model.eval()
-
-
-def stored(path, members, **more):
-    return save(
-        path,
-        members,
-        name="test",
-        demonstration=True,
-        findings=FINDINGS,
-        preprocessing=Preprocessing(input_size_px=SIZE),
-        calibration={f: Calibration() for f in FINDINGS},
-        operating_points={f: {"default": 0.5} for f in FINDINGS},
-        provenance={},
-        model_card="",
-        **more,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -195,9 +195,10 @@ def test_a_right_hash_is_not_enough(model, tmp_path, content):
     assert "cannot be read as tensors" in text or "no tensors by name" in text
 
 
-def test_a_file_that_is_not_there_is_named(model, tmp_path):
-    assert "No such file" in refused(model, tmp_path / "none.pth")
-    assert "There is no checkpoint file" in refused(model, tmp_path / "none.safetensors")
+@pytest.mark.parametrize("init", ["none.pth", "none.safetensors", "imagnet"])
+def test_a_file_that_is_not_there_is_named(model, init):
+    text = refused(model, init)
+    assert f"no file {init} to begin with" in text and "`imagenet`, `none`" in text
 
 
 def safetensors(path, tensors):

@@ -110,11 +110,16 @@ def initialise(
     if init == "imagenet":
         path = _downloaded(model.architecture, known[0], say)
         return _from_published(model, path, known[:1])
-    path = Path(init)
-    if path.suffix in (".pth", ".pt"):
-        return _from_published(model, path, known)
     if init == DEMO:
         return _from_checkpoint(model, init, say)
+    path = Path(init)
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no file {init} to begin with; training begins with `imagenet`, `none`, "
+            "`demo`, or a file of weights or a checkpoint."
+        )
+    if path.suffix in (".pth", ".pt"):
+        return _from_published(model, path, known)
     content = container.read(path)
     if "format_version" in content.metadata:
         return _from_checkpoint(model, init, say)
@@ -151,7 +156,8 @@ def _downloaded(architecture: str, weights: Published, say: Callable[[str], None
 def _reason(error: Exception) -> str:
     if isinstance(error, RuntimeError):
         return "what came is not the published file"
-    return str(getattr(error, "reason", None) or error) or type(error).__name__
+    cause = getattr(error, "reason", error)
+    return str(getattr(cause, "strerror", None) or cause) or type(error).__name__
 
 
 def _from_published(model: FilmClassifier, path: Path, known: Sequence[Published]) -> Initialised:
