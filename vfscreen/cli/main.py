@@ -17,6 +17,7 @@ from vfscreen.cli import (
     making,
     reports,
     screening,
+    training,
 )
 from vfscreen.errors import StorageError, VfscreenError
 
@@ -50,7 +51,8 @@ def _root(
 
 
 for group in (
-    screening, reports, listing, auditing, checkpoints, evaluating, calibrating, making,
+    screening, reports, listing, auditing, training, checkpoints, evaluating, calibrating,
+    making,
 ):  # fmt: skip
     group.register(app)
 

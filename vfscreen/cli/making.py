@@ -1,4 +1,4 @@
-"""`phantom`, `demo` and `train`: what needs no patient at all."""
+"""`phantom` and `demo`: what needs no patient at all."""
 
 from pathlib import Path
 from typing import Annotated

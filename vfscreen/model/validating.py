@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vfscreen.model.augmentation import plain
 from vfscreen.model.batches import FilmSource
 from vfscreen.model.inference import cpu_has_bfloat16
-from vfscreen.model.network import FilmClassifier
 from vfscreen.model.statistics import auc
 from vfscreen.model.straightening import Straightener
 from vfscreen.preprocessing import Preprocessing
@@ -73,7 +73,7 @@ class Judged:
 
 @torch.inference_mode()
 def logits_of(
-    model: FilmClassifier,
+    model: nn.Module,
     source: FilmSource,
     spec: Preprocessing,
     device: torch.device,
@@ -81,7 +81,7 @@ def logits_of(
     *,
     straightener: Straightener | None = None,
 ) -> NDArray[np.float32]:
-    """Logits (N, F) of a source's films as they are, in the order of its rows.
+    """Logits (N, F) that a network or an ensemble gives a source's films, in the order of its rows.
 
     NaN for a finding of a level that a column does not show.
 
@@ -102,7 +102,9 @@ def logits_of(
             x, windows = columns.pixels, columns.windows
         x = x.contiguous(memory_format=torch.channels_last)
         with autocast_of(device):
-            answer: NDArray[np.float32] = model(x, windows).float().cpu().numpy()
+            # An ensemble takes films alone, and straightens them itself.
+            said = model(x) if windows is None else model(x, windows)
+            answer: NDArray[np.float32] = said.float().cpu().numpy()
         logits.append(answer[: len(chosen) * group])
     return np.concatenate(logits)
 
