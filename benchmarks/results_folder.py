@@ -236,14 +236,18 @@ ASKED: dict[str, dict[str, Any]] = {
     },
     "audit_counts": {"audit_id": "none"},
     "film_outcomes": {"model_sha256": MODEL, "archive_roots": ["/archive"]},
+    "archive_logits": {"model_sha256": MODEL, "finding": FINDING, "archive_roots": ["/archive"]},
+    "drift_reference": {},
+    "drift_films": {"model_sha256": MODEL, "finding": FINDING, "since": datetime(2000, 1, 1)},
 }  # fmt: skip
 """Parameters of each query; None for the study of the first listed patient."""
 NOT_ALONE = {
     "flag_candidates", "flag_changes", "audit_strata", "audit_draw", "label_matches",
-    "label_states", "agreed_labels", "labelled_films",
+    "label_states", "agreed_labels", "labelled_films", "drift_totals", "drift_logits",
+    "drift_manufacturers",
 }  # fmt: skip
 """Asked over temporary tables: the first two by `flag`, the next of `audit_population`'s rows, the
-last of the rows of a labels file."""
+next of the rows of a labels file, the last of `drift_films`."""
 
 
 def build(folder: Path, films: int) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vfscreen.cli.labels_table import print_labelled
-from vfscreen.cli.rows import print_table
+from vfscreen.cli.rows import plain, print_table
 from vfscreen.cli.tables import NOTICE
 
 if TYPE_CHECKING:
     from vfscreen.jobs.calibrate import Calibrated
+    from vfscreen.model.drift import Drift
     from vfscreen.model.recalibration import Recalibration
     from vfscreen.model.statistics import Estimate
 
@@ -34,6 +35,41 @@ def print_calibrated(done: "Calibrated", problems: Path | None) -> None:
         f"Written: {done.info.path}. The network is the same; "
         f"`vfscreen flag --checkpoint {done.info.path}` changes all probabilities of a results "
         f"folder and decodes nothing.\n{NOTICE}"
+    )
+
+
+def print_drift(finding: str, drift: "Drift") -> None:
+    """Whether what was screened lately is like the calibration set, and what to do if not."""
+    month = drift.month
+    when = f"from {month.since} to {month.until}"
+    if not drift.enough:
+        typer.echo(
+            f"Drift of {finding}: {month.studies:,} studies were screened {when}, too few to "
+            f"compare with the films of the calibration ({drift.fewest:,} are needed)."
+        )
+        return
+    print_table(
+        ["drift", "at calibration", when, "differs"],
+        [
+            [
+                row.what,
+                "" if row.calibration is None else f"{row.calibration:.1%}",
+                f"{row.month:.3f}" if row.calibration is None else f"{row.month:.1%}",
+                "yes" if row.differs else "",
+            ]
+            for row in drift.rows
+        ],
+    )
+    if not drift.reasons:
+        typer.echo(
+            f"Drift of {finding}: none to speak of in {month.studies:,} studies screened {when}."
+        )
+        return
+    typer.echo(
+        f"Drift of {finding}: {month.studies:,} studies screened {when} are not like the films of "
+        f"the calibration: {plain('; '.join(drift.reasons))}. Find out what has changed, then "
+        "label films of this time and run `vfscreen calibrate`; until then the list's order may "
+        "hold, its probabilities do not."
     )
 
 

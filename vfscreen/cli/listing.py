@@ -122,11 +122,15 @@ def status(
     runs: Annotated[int, typer.Option(min=1, help="Runs shown.")] = 5,
     show_identifiers: IdentifiersOption = False,
 ) -> None:
-    """The last runs: what each found and did, how fast, and what failed and why."""
+    """The last runs: what each found and did, how fast, what failed and why; and drift."""
+    from vfscreen.cli.calibration_tables import print_drift
     from vfscreen.cli.tables import print_status
     from vfscreen.jobs.listing import status_of
 
-    print_status(status_of(results, runs, show_identifiers))
+    told = status_of(results, runs, show_identifiers)
+    print_status(told)
+    for finding, drift in told.drift.items():
+        print_drift(finding, drift)
 
 
 def sql(

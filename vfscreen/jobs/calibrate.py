@@ -110,7 +110,8 @@ def run_calibrate(request: CalibrateRequest, config: Config, stop: StopRequest) 
                 finding: _recalibrate(run, request, info, scored, finding, rules, config)
                 for finding in findings
             }
-            written = _write(request, info, labelled, overlap, scored, found)
+            tried = _tried(run, request, info)
+            written = _write(request, info, labelled, overlap, scored, found, tried)
         error = scoring_verdict(run, scored, config)
         end(run, error)
     return Calibrated(
@@ -216,6 +217,7 @@ def _write(
     overlap: Overlap,
     scored: pa.Table,
     found: "dict[str, Recalibration]",
+    tried: tuple[int, int],
 ) -> CheckpointInfo:
     """The new checkpoint: what was not calibrated stays as it was."""
     record = {
@@ -232,7 +234,9 @@ def _write(
             name: new.points_after.get(name, point).counts()
             for name, point in new.points.points.items()
         }
-    references = {finding: _reference(scored, finding, new) for finding, new in found.items()}
+    references = {
+        finding: _reference(scored, finding, new, tried) for finding, new in found.items()
+    }
     return with_calibration(
         info,
         request.out,
@@ -245,7 +249,9 @@ def _write(
     )
 
 
-def _reference(scored: pa.Table, finding: str, new: "Recalibration") -> dict[str, Any]:
+def _reference(
+    scored: pa.Table, finding: str, new: "Recalibration", tried: tuple[int, int]
+) -> dict[str, Any]:
     """The calibration set as `vfscreen status` holds the months to come against."""
     from vfscreen.model.drift import reference_of
 
@@ -256,7 +262,6 @@ def _reference(scored: pa.Table, finding: str, new: "Recalibration") -> dict[str
         "manufacturer": "manufacturer",
     }  # fmt: skip
     threshold = new.points.points["default"].threshold
-    failed = pc.and_(pc.is_valid(scored[finding]), pc.is_valid(scored["failure_reason"]))
     return reference_of(
         of_films.logits,
         of_films.labels,
@@ -265,8 +270,22 @@ def _reference(scored: pa.Table, finding: str, new: "Recalibration") -> dict[str
         manufacturers=films["manufacturer"].to_pylist(),
         prevalence=new.prevalence,
         threshold_logit=logit_at(min(max(threshold, 1e-12), 1 - 1e-12), new.calibration),
-        failed=pc.sum(failed).as_py() or 0,
+        tried=tried[0],
+        failed=tried[1],
     ).to_json()
+
+
+def _tried(run: Run, request: CalibrateRequest, info: CheckpointInfo) -> tuple[int, int]:
+    """How many of the archive's films the model was given here, and how many of them failed."""
+    with connect(run.results) as catalogue:
+        rows = ask(
+            catalogue,
+            "film_outcomes",
+            archive_roots=[archive_root(request.archive)],
+            model_sha256=info.model_sha256,
+        )
+    failed = len(rows) - rows["failure_reason"].null_count
+    return pc.count_distinct(rows["sop_instance_uid"]).as_py(), failed
 
 
 def _missing(column: pa.ChunkedArray) -> "np.typing.NDArray[np.bool_]":

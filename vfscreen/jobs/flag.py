@@ -1,5 +1,6 @@
 """Who is on the list: join probabilities with what the reports say, and note what changed."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,11 +79,15 @@ def register(run: Run, info: "CheckpointInfo", config: Config) -> None:
 
 def heads(info: "CheckpointInfo") -> list[CheckpointHead]:
     """The checkpoint's findings, in the order of its logits."""
+    described = info.reference or {}
     return [
         CheckpointHead(
             finding=finding,
             calibration=info.calibration[finding],
             operating_points=info.operating_points[finding],
+            reference=json.dumps(described[finding], sort_keys=True)
+            if finding in described
+            else None,
         )
         for finding in info.findings
     ]

@@ -55,7 +55,8 @@ class Reference:
     threshold_logit, positive : float
         The default operating point as a logit, and the share of films at or above it.
     tried, failed : int
-        Labelled films, and those of them that could not be screened.
+        Films of the results folder in which calibration was done, and those of them that could not
+        be screened: a set that somebody labelled has few such films, or none.
     """
 
     films: int
@@ -105,13 +106,14 @@ class Compared:
 class Drift:
     """How a month compares; `reasons` are what differs, in words; none where nothing does.
 
-    `enough` is False where the month has too few studies to tell.
+    `enough` is False where the month has fewer than `fewest` studies, too few to tell.
     """
 
     month: Month
     enough: bool
     rows: tuple[Compared, ...]
     reasons: tuple[str, ...]
+    fewest: int = FEWEST_STUDIES
 
 
 def named(manufacturer: str | None) -> str:
@@ -128,6 +130,7 @@ def reference_of(
     manufacturers: list[str | None],
     prevalence: float,
     threshold_logit: float,
+    tried: int,
     failed: int,
 ) -> Reference:
     """Describe a calibration set.
@@ -144,8 +147,8 @@ def reference_of(
         That calibration is meant for.
     threshold_logit : float
         The default operating point.
-    failed : int
-        Further labelled films, which could not be screened.
+    tried, failed : int
+        Films that the model was given, and how many of them could not be screened.
     """
     z, y = np.asarray(logits, np.float64), np.asarray(labels).astype(bool)
     w = np.where(y, prevalence / y.mean(), (1 - prevalence) / (1 - y.mean()))
@@ -173,7 +176,7 @@ def reference_of(
         rare_manufacturers=float(w[(names != "") & ~np.isin(names, list(known))].sum()),
         threshold_logit=threshold_logit,
         positive=float(w[z >= threshold_logit].sum()),
-        tried=len(z) + failed,
+        tried=tried,
         failed=failed,
     )
 
@@ -214,6 +217,8 @@ def from_json(raw: Any) -> Reference:
         raise ValueError("a share is between 0 and 1")
     if len(read.shares) != len(read.edges) + 1 or not (np.diff(read.edges) > 0).all():
         raise ValueError("bins have increasing edges between them")
+    if not np.isfinite(read.threshold_logit):
+        raise ValueError("a threshold is a number")
     if not 0 < read.effective < np.inf or not 0 <= read.failed <= read.tried:
         raise ValueError("counts do not fit")
     return read

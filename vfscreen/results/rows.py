@@ -39,11 +39,15 @@ class ScreenedFilm:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointHead:
-    """One finding of a checkpoint: its calibration and operating points (name to threshold)."""
+    """One finding of a checkpoint: its calibration and operating points (name to threshold).
+
+    `reference` is what the checkpoint says of the films it was calibrated on, as JSON.
+    """
 
     finding: str
     calibration: Calibration
     operating_points: dict[str, float]
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ def checkpoints_table(
                 "calibration_knots": [
                     {"logit": logit, "log_odds": odds} for logit, odds in head.calibration.knots
                 ],
+                "reference": head.reference,
                 "operating_point": point,
                 "threshold": threshold,
                 "registered_at": now,

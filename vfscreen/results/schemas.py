@@ -169,6 +169,7 @@ CHECKPOINTS = _schema(
     ("calibration_slope", pa.float64()),
     ("calibration_intercept", pa.float64()),
     ("calibration_knots", pa.list_(KNOT)),
+    ("reference", pa.string()),  # JSON: the films it was calibrated on (model/drift.py)
     ("operating_point", pa.string()),
     ("threshold", pa.float64()),
     ("registered_at", _TIME),
