@@ -22,7 +22,7 @@ from vfscreen.model.losses import film_loss, losses_of
 from vfscreen.model.network import build
 from vfscreen.model.plan import TrainingPlan
 from vfscreen.model.straightening import Straightener
-from vfscreen.model.training import Trained, train
+from vfscreen.model.training import Trained, TrainingState, train
 from vfscreen.model.validating import logits_of
 from vfscreen.preprocessing import Preprocessing
 
@@ -88,13 +88,17 @@ def test_validation_rises_and_the_best_network_is_returned(trained: Trained) -> 
 SHORT = replace(PLAN, epochs=2, batch_size=10)
 
 
-def test_stopped_after_every_batch_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_stopped_again_and_again_it_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole, state = run(SHORT), tmp_path / "state.safetensors"
-    for _ in itertools.count():
+    # Batches and validations alike: the loop asks before or after each of their batches.
+    for patience in itertools.count(1):
         calls = itertools.count(1)
-        resumed = run(SHORT, state=state, stop=lambda calls=calls: next(calls) == 1)
+        resumed = run(
+            SHORT, state=state, stop=lambda calls=calls, last=patience: next(calls) == last
+        )
         if resumed.stopped != "asked":
             break
+    assert patience > 4
     assert same_weights(resumed, whole)
     assert np.array_equal(resumed.validation_logits, whole.validation_logits)
     timeless = [[replace(row, seconds=0) for row in t.history] for t in (resumed, whole)]
@@ -146,13 +150,16 @@ def test_a_full_disk_leaves_the_last_state(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_goes_back_once_at_half_the_rate() -> None:
-    arrays, calls = films(), itertools.count(1)
+    arrays = films()
     right = arrays.targets.copy()
 
-    def stop() -> bool:
-        """Labels are poisoned during the first batch of the second epoch."""
-        call = next(calls)
-        arrays.targets[:] = np.inf if call == 2 else right
+    def poison(state: TrainingState) -> None:
+        """The labels of the first batch of the second epoch."""
+        if len(state.history) == 1:
+            arrays.targets[:] = np.inf
+
+    def heal() -> bool:
+        arrays.targets[:] = right
         return False
 
     # Only what the loop draws is poisoned: validation has arrays of its own.
@@ -160,12 +167,12 @@ def test_a_loss_that_is_not_finite_goes_back_once_at_half_the_rate() -> None:
     trained = train(
         build("resnext50_32x4d", FINDINGS), Films(arrays, np.arange(20)), SPEC,
         replace(SHORT, final_rate=1.0, warm_up=0.0), CPU,
-        validation=Films(films(), np.arange(20, 32)), stop=stop,
+        validation=Films(films(), np.arange(20, 32)), report=poison, stop=heal,
+        report_every_s=1e9,
     )  # fmt: skip
     assert [row.recoveries for row in trained.history] == [0, 1]
     assert [row.learning_rate for row in trained.history] == [1e-3, 5e-4]
-    # Two batches, one that was lost, and two again.
-    assert (next(calls), trained.history[-1].step) == (6, 4)
+    assert trained.history[-1].step == 4
     assert np.isfinite(trained.validation_logits).all()
 
 

@@ -121,17 +121,17 @@ class Learner:
 
     def restore(self, tensors: Mapping[str, Tensor], sparsity: float) -> None:
         """Take back what `tensors` gave, and the sparsity of that moment."""
-        self.model.load_state_dict(_under(tensors, "model."))
-        self.average.load_state_dict(_under(tensors, "average."))
-        self.heads.load_state_dict(_under(tensors, "heads."))
+        self.model.load_state_dict(under(tensors, "model."))
+        self.average.load_state_dict(under(tensors, "average."))
+        self.heads.load_state_dict(under(tensors, "heads."))
         self.masks = {
             k: v.to(self._prunable[k].device, self._prunable[k].dtype, copy=True)
-            for k, v in _under(tensors, "mask.").items()
+            for k, v in under(tensors, "mask.").items()
         }
         self.sparsity = sparsity
         self.optimizer.state.clear()
         for i, parameter in enumerate(self._parameters()):
-            state = _under(tensors, f"optimizer.{i}.")
+            state = under(tensors, f"optimizer.{i}.")
             if state:
                 self.optimizer.state[parameter] = {
                     name: value.to(parameter.device, copy=True)
@@ -184,7 +184,8 @@ def _floats(module: nn.Module) -> list[Tensor]:
     return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with a prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 

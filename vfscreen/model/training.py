@@ -6,7 +6,8 @@ the loss then also compares each film with its reference, so that the network is
 finding and not for the patient. Groups of one film train as usual.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -86,15 +87,14 @@ def train(
     StorageError
         The state cannot be written; the last one is still there.
     """
-    if validation is not None and plan.keep == "best" and plan.sparsity > 0:
-        raise ValueError("a network that is pruned on the way is kept as it is in the end")
+    if validation is not None and plan.sparsity > 0:
+        raise ValueError("a network that is pruned on the way is judged in the end")
     _check_classes(source, validation, findings)
     fingerprint = ""
     if state is not None:
         sources = [source] if validation is None else [source, validation]
         fingerprint = fingerprint_of(model, spec, plan, sources, straightener)
-    before = _deterministic(device)
-    try:
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), _deterministic(device):
         if straightener is not None:
             straightener = straightener.to(device)
         batches = Batches(source, spec, plan, device, augment, straightener)
@@ -109,8 +109,6 @@ def train(
         disk = Disk(state, fingerprint, state_every_s)
         reports = Reports(report, report_every_s)
         return Training(learner, batches, validation, spec, straightener, disk, reports, stop).run()
-    finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
 
 
 def _positive_weights(source: FilmSource, plan: TrainingPlan) -> Tensor:
@@ -147,9 +145,14 @@ def _check_classes(
         )
 
 
-def _deterministic(device: torch.device) -> tuple[bool, bool]:
-    """The same sums in the same order each time; returns the settings that were."""
-    before = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """The same sums in the same order each time."""
+    settings = torch.backends.cudnn
+    before = (settings.deterministic, settings.benchmark)
     if device.type == "cuda":
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    return before
+        settings.deterministic, settings.benchmark = True, False
+    try:
+        yield
+    finally:
+        settings.deterministic, settings.benchmark = before

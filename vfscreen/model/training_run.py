@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vfscreen.errors import TrainingError
+from vfscreen.errors import InterruptedRunError, TrainingError
 from vfscreen.model.augmentation import focus
 from vfscreen.model.batches import Batch, Batches, FilmSource, network_seed
-from vfscreen.model.learner import Learner
+from vfscreen.model.learner import Learner, under
 from vfscreen.model.network import FilmClassifier
 from vfscreen.model.plan import TrainingPlan
 from vfscreen.model.straightening import Straightener
@@ -59,9 +59,10 @@ class TrainingState:
 class Trained:
     """What came out.
 
-    `validation_logits` are the returned network's, (N, F) in the order of the validation rows,
-    None without a validation; `best_epoch` counts from 1. `stopped` is `done`, `patience`, or
-    `asked` (by the caller's `stop`: the state on disk goes on from here).
+    `validation_logits` are the returned network's, (N, F) in the order of the validation rows;
+    `best_epoch` is that of the best validation, from 1; both are None without one. `stopped` is
+    `done`, `patience`, or `asked` (by the caller's `stop`): then the state on disk is what counts,
+    the network is where it is, and has no logits.
     """
 
     model: FilmClassifier
@@ -138,7 +139,8 @@ class Training:
         self.straightener, self.disk, self.reports, self.stop = straightener, disk, reports, stop
         self.at = _Position(sparsity=self.learner.sparsity)
         self.history: list[EpochRow] = []
-        self.best: dict[str, Tensor] = {}
+        # The network that would be returned now, and its answers to the validation films.
+        self.kept: dict[str, Tensor] = {}
         # Sums of the epoch: the loss, the film's part of it, right and known answers.
         self.tally = torch.zeros(4, device=self.device)
         self.sums: dict[str, Tensor] = {}
@@ -150,11 +152,15 @@ class Training:
         self.disk.written_at = self.reports.told_at = time.monotonic()
         self.reports.pause_s = self.reports.every_s
         while self.at.stopped is None:
-            good = {k: v.clone() for k, v in self._tensors().items()}, replace(self.at)
-            if not self._epoch():
-                self._go_back(*good)
-            elif self.at.stopped is None:
-                self._close_epoch()
+            good = {k: v.clone() for k, v in self._tensors().items()}
+            position = replace(self.at, sparsity=self.learner.sparsity)
+            try:
+                if not self._epoch():
+                    self._go_back(good, position)
+                elif self.at.stopped is None:
+                    self._close_epoch()
+            except InterruptedRunError:  # asked to stop during a validation, which is done again
+                self.at.stopped = "asked"
         if self.disk.path is not None:
             self._save()
         return self._result()
@@ -289,38 +295,40 @@ class Training:
         if self.validation is None:
             nan = float("nan")
             return Judged(np.empty((0, 0), np.float32), nan, nan, nan, ())
-        model = self.learner.finished(self.batches.aside(self.plan.statistics_passes))
+        passes = self.batches.aside(self.plan.statistics_passes)
+        model = self.learner.finished(self._heeding(passes))
+        logits = logits_of(
+            model, self.validation, self.spec, self.device, self.plan.batch_size,
+            straightener=self.straightener, stop=self.stop,
+        )  # fmt: skip
         arrays, rows = self.validation.arrays(), self.validation.ready()
-        judged = judge(
-            self._validation_logits(model),
-            arrays.targets[rows].reshape(-1, arrays.targets.shape[2]),
-        )
+        judged = judge(logits, arrays.targets[rows].reshape(len(logits), -1))
         # Of two that rank alike, the one with the lower loss.
-        if self.at.best is None or (judged.auc, -judged.loss) > self.at.best:
+        better = self.at.best is None or (judged.auc, -judged.loss) > self.at.best
+        if better:
             self.at.best, self.at.best_epoch = (judged.auc, -judged.loss), self.at.epoch + 1
-            self.best = {k: v.cpu().clone() for k, v in model.state_dict().items()}
+        if better or self.plan.keep == "last":
+            self.kept = {f"model.{k}": v.cpu().clone() for k, v in model.state_dict().items()}
+            self.kept["logits"] = torch.from_numpy(judged.logits)
         return judged
 
-    def _validation_logits(self, model: FilmClassifier) -> NDArray[np.float32]:
-        assert self.validation is not None
-        return logits_of(
-            model,
-            self.validation,
-            self.spec,
-            self.device,
-            self.plan.batch_size,
-            straightener=self.straightener,
-        )
-
     def _result(self) -> Trained:
-        at, plan = self.at, self.plan
-        model = self.learner.finished(self.batches.aside(plan.statistics_passes), last=True)
-        best_epoch = None
-        if self.best and plan.keep == "best":
-            model.load_state_dict(self.best)
-            best_epoch = at.best_epoch
-        logits = None if self.validation is None else self._validation_logits(model)
-        return Trained(model, tuple(self.history), logits, best_epoch, at.stopped or "asked")
+        at, history = self.at, tuple(self.history)
+        if at.stopped == "asked":
+            return Trained(self.learner.finished(), history, None, at.best_epoch, "asked")
+        passes = 0 if self.kept else self.plan.statistics_passes
+        model, logits = self.learner.finished(self.batches.aside(passes), last=True), None
+        if self.kept:
+            model.load_state_dict(under(self.kept, "model."))
+            logits = self.kept["logits"].numpy()
+        return Trained(model, history, logits, at.best_epoch, at.stopped or "done")
+
+    def _heeding(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, unless the caller asks to stop."""
+        for batch in batches:
+            if self.stop():
+                raise InterruptedRunError("Stopped during a validation.")
+            yield batch
 
     def _tensors(self) -> dict[str, Tensor]:
         return self.learner.tensors() | {"tally": self.tally}
@@ -333,7 +341,7 @@ class Training:
         if at.stopped == "asked":
             at.stopped = None
         counters = {"position": asdict(at), "history": [row_to_json(r) for r in self.history]}
-        tensors = self._tensors() | {f"best.{k}": v for k, v in self.best.items()}
+        tensors = self._tensors() | {f"kept.{k}": v for k, v in self.kept.items()}
         write_state(self.disk.path, tensors, counters, self.disk.fingerprint)
         self.disk.written_at = time.monotonic()
         self.disk.took_s = self.disk.written_at - began
@@ -347,9 +355,7 @@ class Training:
         position["best"] = None if position["best"] is None else tuple(position["best"])
         self.at = _Position(**position)
         self.history = [row_from_json(row) for row in counters["history"]]
-        self.best = {
-            k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")
-        }
+        self.kept = under(tensors, "kept.")
         self.learner.restore(tensors, self.at.sparsity)
         self.tally.copy_(tensors["tally"])
 

@@ -1,5 +1,6 @@
 """What a network makes of the validation films after an epoch, and the history that is kept."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from vfscreen.errors import InterruptedRunError
 from vfscreen.model.augmentation import plain
 from vfscreen.model.batches import FilmSource
 from vfscreen.model.inference import cpu_has_bfloat16
@@ -80,6 +82,7 @@ def logits_of(
     batch_size: int,
     *,
     straightener: Straightener | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> NDArray[np.float32]:
     """Logits (N, F) that a network or an ensemble gives a source's films, in the order of its rows.
 
@@ -87,12 +90,19 @@ def logits_of(
 
     Batches have one size, the last padded, as in screening: a logit does not depend on the films
     that come with it.
+
+    Raises
+    ------
+    InterruptedRunError
+        `stop` asked to, between two batches.
     """
     arrays, rows = source.arrays(), source.ready()
     group = arrays.films.shape[1]
     at_once = max(1, batch_size // group)
     logits = []
     for first in range(0, len(rows), at_once):
+        if stop():
+            raise InterruptedRunError("Stopped during a validation.")
         chosen = rows[first : first + at_once]
         padded = np.pad(chosen, (0, at_once - len(chosen)), mode="edge")
         films = torch.from_numpy(arrays.films[padded]).to(device).flatten(0, 1)
