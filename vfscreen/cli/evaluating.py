@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vfscreen.cli.options import CheckpointOption, ConfigOption, load_config, log_to_stderr
+from vfscreen.cli.options import (
+    CheckpointOption,
+    ConfigOption,
+    LabelsOption,
+    ProblemsOption,
+    load_config,
+    log_to_stderr,
+)
 
 if TYPE_CHECKING:
     from vfscreen.jobs.evaluate import Evaluation, FindingEvaluation
@@ -18,9 +25,7 @@ def evaluate(
     archive: Annotated[
         Path, typer.Option(help="The archive: a folder of DICOM files.", show_default=False)
     ],
-    labels: Annotated[
-        Path, typer.Option(help="Labels: a CSV file as in docs/labels.md.", show_default=False)
-    ],
+    labels: LabelsOption,
     out: Annotated[
         Path, typer.Option(help="Folder of the report: index.html, report.json.")
     ] = Path("report"),
@@ -60,6 +65,7 @@ def evaluate(
     force: Annotated[
         bool, typer.Option("--force", help="Go on with patients seen in training, and say so.")
     ] = False,
+    problems: ProblemsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Hold a checkpoint against labelled films: one page and one JSON, each figure with its
@@ -83,13 +89,24 @@ def evaluate(
         prevalence=prevalence,
         force=force,
         exclude_seen=exclude_seen,
+        problems=problems,
     )
     stop = StopRequest()
     with stop_on_signals(stop):
         evaluation = run_evaluate(request, load_config(config), stop)
     print_evaluation(evaluation)
+    print_unused(evaluation.material.label_rows_unused, problems)
     if evaluation.error is not None:
         raise evaluation.error
+
+
+def print_unused(rows: dict[str, int], listed: Path | None) -> None:
+    """Rows of the labels file that say nothing of the figures."""
+    if not rows:
+        return
+    reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in rows.items())
+    where = f"all of them are in {listed}" if listed else "--problems FILE lists them by line"
+    typer.echo(f"Rows of the labels file that are not used: {reasons}; {where}.")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:

@@ -24,12 +24,7 @@ from vfscreen.jobs.readers import Calls, ReadersFigures, read_calls, reader_figu
 from vfscreen.jobs.run import Run, end
 from vfscreen.jobs.scan import refuse_nesting
 from vfscreen.jobs.scoring import open_scoring, scan_and_label, score_films, scoring_verdict
-from vfscreen.jobs.seen_patients import (
-    Overlap,
-    refuse_seen,
-    seen_patients,
-    without_seen,
-)
+from vfscreen.jobs.seen_patients import Overlap, settle_seen
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.model.checkpoint import CheckpointInfo, read_info
 
@@ -63,6 +58,7 @@ class EvaluateRequest:
     prevalence: float | None = None
     force: bool = False
     exclude_seen: bool = False
+    problems: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +148,15 @@ def run_evaluate(request: EvaluateRequest, config: Config, stop: StopRequest) ->
     findings = _findings(request, info)
     with open_scoring("evaluate", request.archive, request.out, request.results, config) as run:
         labelled = scan_and_label(
-            run, request.archive, request.labels, config, stop, findings=findings
-        )
+            run, request.archive, request.labels, config, stop,
+            findings=findings, problems_path=request.problems,
+        )  # fmt: skip
         models = [info] if second is None else [info, second]
         labelled, overlaps = _unseen(run, models, labelled, request)
         calls = read_readers(run, request, findings)
-        scored = [score(run, labelled, request.archive, model, config, stop) for model in models]
+        scored = [
+            score_films(run, labelled, request.archive, model, config, stop) for model in models
+        ]
         error = scoring_verdict(run, scored[0], config)
         evaluation = Evaluation(
             made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -202,11 +201,9 @@ def _unseen(
     """The films that may be evaluated on, and what is to be said of patients seen in training."""
     overlaps = []
     for info in models:
-        if request.exclude_seen:
-            overlap = seen_patients(info, labelled, run.key)
-            labelled, overlap = without_seen(run, request.labels, labelled, overlap)
-        else:
-            overlap = refuse_seen(info, labelled, run.key, force=request.force)
+        labelled, overlap = settle_seen(
+            run, info, request.labels, labelled, force=request.force, exclude=request.exclude_seen
+        )
         overlaps.append(overlap)
     return labelled, tuple(overlaps)
 
@@ -216,20 +213,6 @@ def read_readers(run: Run, request: EvaluateRequest, findings: tuple[str, ...]) 
     if request.readers is None:
         return None
     return read_calls(run, request.readers, request.archive, findings)
-
-
-def score(
-    run: Run,
-    labelled: Labelled,
-    archive: Path,
-    info: CheckpointInfo,
-    config: Config,
-    stop: StopRequest,
-) -> pa.Table:
-    """Score the films by one of the models; each model's films have a place in the ledger."""
-    if run.ledger.model_sha256:
-        run.ledger.found += len(labelled.films)
-    return score_films(run, labelled, archive, info, config, stop)
 
 
 def evaluate_finding(
