@@ -213,7 +213,15 @@ def test_safetensors_with_torchvisions_names(model, template, other, tmp_path):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert found == Initialised("file w.safetensors", digest)
     assert is_taken(model, other, template)
-    assert said == ["The last layer begins at random: that of w.safetensors is for other findings."]
+    assert said == ["The last layer begins at random: w.safetensors has none for these findings."]
+
+
+def test_a_file_may_lack_the_last_layer(model, template, other, tmp_path):
+    body = {name: t for name, t in other.items() if not name.startswith("classifier")}
+    said = []
+    initialise(model, str(safetensors(tmp_path / "w.safetensors", body)), say=said.append)
+    assert is_taken(model, other, template)
+    assert len(said) == 1
 
 
 def test_a_last_layer_of_the_same_size_is_taken(model, other, tmp_path):

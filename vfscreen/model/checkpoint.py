@@ -130,11 +130,14 @@ def load_weights(info: CheckpointInfo) -> "Ensemble":
 
     stored = read_tensors(info)
     blank = build(info.architecture, info.findings)
-    # Random weights take longer to draw than to copy.
-    members = [copy.deepcopy(blank) for _ in stored.members]
-    for model, tensors in zip(members, stored.members, strict=True):
-        what = f"a {info.architecture} with {len(info.findings)} finding(s)"
+    what = f"a {info.architecture} with {len(info.findings)} finding(s)"
+    members = []
+    for tensors in stored.members:
+        # Random weights take longer to draw than to copy. One after the other: a file may claim
+        # a hundred members and hold next to nothing of them.
+        model = copy.deepcopy(blank)
         _fill(model.backbone, tensors, info.path, what)
+        members.append(model)
     straightener = None if info.locator is None else _straightener(info, stored.locator)
     return Ensemble(members, flip=info.flip, straightener=straightener).eval()
 

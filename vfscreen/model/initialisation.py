@@ -127,7 +127,7 @@ def initialise(
         name: torch.from_numpy(array.astype("<f4")) for name, array in content.tensors.items()
     }
     if not _load(model, path.name, tensors):
-        say(f"The last layer begins at random: that of {path.name} is for other findings.")
+        say(f"The last layer begins at random: {path.name} has none for these findings.")
     return Initialised(f"file {path.name}", hashlib.sha256(content.data).hexdigest())
 
 
