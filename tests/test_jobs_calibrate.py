@@ -5,6 +5,7 @@ network makes of films is the business of other tests.
 """
 
 import hashlib
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from archive_films import encoded, film
+from typer.testing import CliRunner
 
+from vfscreen.cli.main import app
 from vfscreen.config import CalibrateConfig, Config, EligibilityConfig, RunConfig
-from vfscreen.errors import ConfigError, InputError, LabelsError, UsageError
+from vfscreen.errors import ConfigError, InputError, LabelsError, UsageError, VfscreenError
 from vfscreen.jobs.calibrate import CalibrateRequest, run_calibrate
 from vfscreen.jobs.flag import run_flag
 from vfscreen.jobs.scan import run_scan
@@ -34,18 +37,11 @@ LABELLED, UNLABELLED = 120, 120
 TRUE_CURVE = Calibration(0.6, -0.4)
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return Config(
-        eligibility=EligibilityConfig(min_short_side_px=16),
-        run=RunConfig(pseudonym_key=str(tmp_path / "key")),
-    )
-
-
-@pytest.fixture
-def home(tmp_path: Path, config: Config) -> Path:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """240 films, two a patient, of which half are labelled; all are screened."""
-    archive = tmp_path / "archive"
+    site = tmp_path_factory.mktemp("site")
+    archive = site / "archive"
     archive.mkdir()
     count = LABELLED + UNLABELLED
     for n in range(count):
@@ -59,15 +55,35 @@ def home(tmp_path: Path, config: Config) -> Path:
             )
         )  # fmt: skip
         (archive / f"{n}.dcm").write_bytes(content)
-    run_scan(archive, tmp_path / "results", config)
+    run_scan(archive, site / "results", configured(site))
     rng = np.random.default_rng(3)
     logits = rng.normal(0, 3, count).astype(np.float32)
     truth = rng.random(count) < probability(logits, TRUE_CURVE)
-    np.save(tmp_path / "truth.npy", truth)
+    np.save(site / "truth.npy", truth)
     rows = "".join(f"1.2.{n},{int(truth[n])},\n" for n in range(LABELLED))
-    (tmp_path / "labels.csv").write_text(f"sop_instance_uid,{VF},hip_fracture\n{rows}")
-    screened(tmp_path, {f"1.2.{n}": float(logits[n]) for n in range(count)})
+    (site / "labels.csv").write_text(f"sop_instance_uid,{VF},hip_fracture\n{rows}")
+    screened(site, {f"1.2.{n}": float(logits[n]) for n in range(count)})
+    return site
+
+
+@pytest.fixture
+def home(site: Path, tmp_path: Path) -> Path:
+    """The site as each test finds it; the archive is the same for all."""
+    shutil.copytree(site, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("archive"))
+    (tmp_path / "archive").symlink_to(site / "archive")
     return tmp_path
+
+
+@pytest.fixture
+def config(home: Path) -> Config:
+    return configured(home)
+
+
+def configured(home: Path) -> Config:
+    return Config(
+        eligibility=EligibilityConfig(min_short_side_px=16),
+        run=RunConfig(pseudonym_key=str(home / "key")),
+    )
 
 
 def screened(home: Path, logits: dict[str, float]) -> None:
@@ -267,3 +283,51 @@ def test_a_section_that_is_not_understood_is_refused(
     wrong = replace(config, calibrate=CalibrateConfig(**section))  # type: ignore[arg-type]
     with pytest.raises(ConfigError):
         run_calibrate(asked(home), wrong, StopRequest())
+
+
+def command(home: Path, *more: str) -> tuple[int, str]:
+    """`vfscreen calibrate` as a person types it: exit code, and all that it prints."""
+    (home / "vfscreen.toml").write_text(
+        f'[eligibility]\nmin_short_side_px = 16\n[run]\npseudonym_key = "{home / "key"}"\n'
+        '[calibrate]\noperating_points = ["default=youden", "nurse=films_per_week<=10"]\n'
+    )
+    named = {
+        "checkpoint": "demo", "archive": home / "archive", "labels": home / "labels.csv",
+        "out": home / "new.safetensors", "results": home / "results",
+        "config": home / "vfscreen.toml",
+    }  # fmt: skip
+    words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
+    answer = CliRunner().invoke(app, ["calibrate", *words, *more])
+    if isinstance(answer.exception, VfscreenError):
+        return answer.exception.exit_code, str(answer.exception)
+    return answer.exit_code, answer.output
+
+
+def test_the_command_shows_before_and_after(home: Path, config: Config) -> None:
+    code, shown = command(home, "--prevalence", "0.1")
+    assert code == 0
+    for said in (
+        "120 films of 60 patients", "temperature", "isotonic", "cross-validated", "nurse",
+        "films_per_week<=10", "meant for a prevalence of 10.0%, as stated", "trained on",
+        "new.safetensors",
+    ):  # fmt: skip
+        assert said in shown
+    for identifier in ("1.2.7", "1.3.7", "P17", "DOE"):
+        assert identifier not in shown
+    assert command(home)[0] == 2
+    assert not list(home.glob(".*.scoring"))
+
+
+@pytest.mark.parametrize("prevalence", ["0", "1", "10%", "nan", "archives", "-0.1"])
+def test_a_prevalence_that_is_no_share_is_refused_before_anything_is_read(
+    tmp_path: Path, prevalence: str
+) -> None:
+    code, said = command(tmp_path, f"--prevalence={prevalence}")
+    assert code == 2
+    assert "above 0 and below 1" in said
+
+
+def test_checkpoint_info_tells_whose_films_these_were(home: Path, config: Config) -> None:
+    new = run_calibrate(asked(home), config, StopRequest()).info
+    answer = CliRunner().invoke(app, ["checkpoint", "info", str(new.path)])
+    assert "calibrated on the site's films" in answer.stdout
