@@ -239,7 +239,6 @@ def refused(path: Path) -> str:
         ("training_patients", {"key_id": "k", "hashes": [7]}),
         ("reference", "films"),
         ("reference", {"x": float("inf")}),
-        ("preprocessing", {"input_size_px": "64"}),
         ("calibration", {FINDING: {"slope": 10**400, "intercept": 0}}),
         ("operating_points", {FINDING: ["default"]}),
         ("operating_points", [FINDING]),
@@ -249,11 +248,34 @@ def test_metadata_that_cannot_be_used_are_refused(
     pair: CheckpointInfo, folder: Path, key: str, value: Any
 ) -> None:
     def edit(metadata: dict[str, Any], tensors: dict[str, Any]) -> None:
-        if key == "preprocessing":
-            value.update(metadata[key] | value)
         metadata[key] = value
 
     assert "incomplete or damaged" in refused(edited(pair, folder / "bad", edit))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input_size_px": "64"},
+        {"input_size_px": 64.5},
+        {"input_size_px": 8},
+        {"mean": None},
+        {"mean": float("nan")},
+        {"std": True},
+        {"std": 0},
+        {"std": 10**40},
+        {"low_percentile": 99.5, "high_percentile": 0.5},
+    ],
+    ids=str,
+)
+def test_preprocessing_that_cannot_be_done_is_refused(
+    pair: CheckpointInfo, folder: Path, change: dict[str, Any]
+) -> None:
+    path = edited(
+        pair, folder / "bad", lambda metadata, _: metadata["preprocessing"].update(change)
+    )
+    text = refused(path)
+    assert "impossible size or scale" in text or "damaged: preprocessing" in text
 
 
 @pytest.mark.parametrize("key", ["members", "flip", "locator", "training_patients", "reference"])

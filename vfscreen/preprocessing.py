@@ -60,6 +60,13 @@ def from_json(raw: Any) -> Preprocessing:
                 f"The checkpoint's preprocessing has {name} = {getattr(spec, name)!r}, which this "
                 "version of vfscreen does not know; use the version that it was made with."
             )
-    if not (16 <= spec.input_size_px <= 4096 and spec.std > 0):
+    numbers = (spec.low_percentile, spec.high_percentile, spec.mean, spec.std)
+    if (
+        type(spec.input_size_px) is not int
+        or not all(type(number) in (int, float) and abs(number) < 1e6 for number in numbers)
+        or not 16 <= spec.input_size_px <= 4096
+        or not 0 <= spec.low_percentile < spec.high_percentile <= 100
+        or not spec.std > 0
+    ):
         raise CheckpointError("The checkpoint's preprocessing has an impossible size or scale.")
     return spec
