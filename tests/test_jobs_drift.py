@@ -192,6 +192,15 @@ def status(results: Results) -> str:
     return answer.stdout
 
 
+def test_status_of_a_damaged_description_still_shows_the_runs(results: Results) -> None:
+    use(results, "{}")
+    screened(results, [film(1, 0.0)])
+    write_ledger(results, new_ledger("screen"))
+    answer = CliRunner().invoke(app, ["status", "--results", str(results.path)])
+    assert isinstance(answer.exception, CheckpointError)
+    assert "screen" in answer.stdout
+
+
 def test_status_says_when_to_calibrate_again_and_why(results: Results) -> None:
     use(results, json.dumps(reference().to_json()))
     rng = np.random.default_rng(1)

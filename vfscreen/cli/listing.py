@@ -125,11 +125,11 @@ def status(
     """The last runs: what each found and did, how fast, what failed and why; and drift."""
     from vfscreen.cli.calibration_tables import print_drift
     from vfscreen.cli.tables import print_status
+    from vfscreen.jobs.drift import run_drift
     from vfscreen.jobs.listing import status_of
 
-    told = status_of(results, runs, show_identifiers)
-    print_status(told)
-    for finding, drift in told.drift.items():
+    print_status(status_of(results, runs, show_identifiers))
+    for finding, drift in run_drift(results).items():
         print_drift(finding, drift)
 
 

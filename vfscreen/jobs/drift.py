@@ -2,9 +2,12 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfscreen.errors import CheckpointError
+from vfscreen.results.catalogue import connect
+from vfscreen.results.folder import existing_results
 from vfscreen.results.sql import ask, query
 
 if TYPE_CHECKING:
@@ -13,6 +16,12 @@ if TYPE_CHECKING:
     from vfscreen.model.drift import Drift, Month, Reference
 
 MONTH = timedelta(days=30)
+
+
+def run_drift(results_path: Path) -> "dict[str, Drift]":
+    """`drift_of` a results folder."""
+    with connect(existing_results(results_path)) as catalogue:
+        return drift_of(catalogue)
 
 
 def drift_of(catalogue: "duckdb.DuckDBPyConnection") -> "dict[str, Drift]":

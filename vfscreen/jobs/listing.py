@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfscreen.errors import UsageError
-from vfscreen.jobs.drift import drift_of
 from vfscreen.results.catalogue import connect
 from vfscreen.results.folder import existing_results
 from vfscreen.results.ledger import Ledger, read_ledgers
@@ -15,8 +14,6 @@ from vfscreen.results.sql import ask, fetch
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from vfscreen.model.drift import Drift
 
 
 def flagged_list(
@@ -64,28 +61,20 @@ def _user() -> str:
 
 @dataclass(frozen=True, slots=True)
 class StatusOfResults:
-    """The last runs, what has failed so far, and how the month compares with calibration."""
+    """The last runs, and what has failed so far."""
 
     ledgers: list[Ledger]
     failures: "pa.Table"
     failed_files: "pa.Table | None"
-    drift: "dict[str, Drift]"
 
 
 def status_of(results_path: Path, runs: int, show_identifiers: bool) -> StatusOfResults:
-    """The ledgers of the last runs, newest first, failures by reason, and drift.
-
-    Raises
-    ------
-    CheckpointError
-        What the checkpoint in use says of its calibration set is damaged.
-    """
+    """The ledgers of the last runs, newest first, and failures by reason."""
     results = existing_results(results_path)
     with connect(results) as catalogue:
         failures = fetch(catalogue, "select * from failures_by_reason")
         files = ask(catalogue, "failed_files") if show_identifiers else None
-        drift = drift_of(catalogue)
-    return StatusOfResults(read_ledgers(results, runs), failures, files, drift)
+    return StatusOfResults(read_ledgers(results, runs), failures, files)
 
 
 def run_query(results_path: Path, statement: str) -> "pa.Table":
