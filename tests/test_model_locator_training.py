@@ -150,9 +150,9 @@ def test_a_minute_of_training_finds_vertebrae_on_unseen_phantoms() -> None:
             points.append((boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height))
         return np.stack(films), np.stack(points).astype(np.float32)
 
-    plan = LocatorPlan(steps=200)
-    locator = train_locator(*phantoms(200, 5_000_000), SPEC, plan, CPU)
-    figures = measure(locator, *phantoms(60, 7_000_000), SPEC, column_spec(224))
+    plan = LocatorPlan(steps=120, films_per_batch=12)
+    locator = train_locator(*phantoms(160, 5_000_000), SPEC, plan, CPU)
+    figures = measure(locator, *phantoms(40, 7_000_000), SPEC, column_spec(224))
     assert figures.located > 0.95
     assert figures.within_half > 0.85
     assert figures.mean_error < 0.2

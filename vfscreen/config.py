@@ -260,6 +260,9 @@ class TrainConfig:
         "weight of the loss that compares where the network looks with --marks", 1.0, low=0.0
     )
     locate: bool = _key("find the spine first and classify its straightened column", False)
+    locator_steps: int = _key(
+        "steps, of 16 films each, in which `locate` learns to find the spine", 800, low=1
+    )
     flip: bool = _key("screen each film also mirrored, at twice the cost", False)
     seed: int = _key("same seed, same machine, same weights", 1, low=0, high=2**31 - 1)
     device: str = _key("`auto`, `cpu` or `cuda`", "auto")

@@ -24,7 +24,13 @@ from vfscreen.jobs.marks import Marks, read_marks
 from vfscreen.jobs.run import Run
 from vfscreen.jobs.scoring import scan_and_label
 from vfscreen.jobs.stopping import StopRequest
-from vfscreen.jobs.train_data import TrainingData, preprocessing, training_data
+from vfscreen.jobs.train_data import (
+    TrainingData,
+    named_by_films,
+    preprocessing,
+    training_data,
+)
+from vfscreen.jobs.train_locate import described, locate, stored, with_levels
 from vfscreen.jobs.train_log import TrainingLog
 from vfscreen.jobs.train_work import Work, discard, open_work
 from vfscreen.model.operating_points import Rule, parse_rules
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from vfscreen.jobs.train_fold import FoldResult
+    from vfscreen.jobs.train_fold import FoldResult, FoldRunner
     from vfscreen.jobs.train_report import Figures
     from vfscreen.model.checkpoint import CheckpointInfo
     from vfscreen.model.initialisation import Initialised
@@ -120,17 +126,19 @@ def run_train(
         first = _first_weights(labelled.findings, config.train)
         data = _decoded(work, labelled, marks, request.archive, config, stop)
         split = _split(data.targets, data.films, data.findings, config.train)
+        if config.train.locate and marks is not None:
+            data = with_levels(data, labelled, marks, split)
         work.agree(_plan(data, config))
         _note_left_out(request.log_folder, work.run, labelled, data, marks)
-        results, spec = _train_folds(work, data, split, request, config, stop, tell)
-        figures = _judged(data, split, results, spec, rules, config)
+        results, runner = _train_folds(work, data, split, request, config, stop, tell)
+        figures = _judged(data, split, results, runner, rules, config)
         info = _written(
             work.run,
             request.out,
             data,
             split,
             results,
-            spec,
+            runner,
             figures,
             first,
             labelled.problems,
@@ -169,8 +177,8 @@ def _checked(request: TrainRequest, config: Config) -> dict[str, Rule]:
             raise ConfigError(f"`train.{name}` is one of {', '.join(known)}, not {value!r}.")
     if s.folds == 1:
         raise ConfigError("`train.folds` is 0 (one network), or 2 and more.")
-    if s.locate:
-        raise ConfigError("`train.locate` is not there yet: leave it out.")
+    if s.locate and request.marks is None:
+        raise UsageError("`train.locate` needs marked vertebrae: name their file with --marks.")
     rules = parse_rules(config.calibrate.operating_points)
     if rules["default"].kind == "films_per_week":
         raise ConfigError(
@@ -203,26 +211,13 @@ def _split(
 ) -> Split:
     return split_films(
         targets,
-        _named_by_films(films),
+        named_by_films(films),
         findings,
         folds=settings.folds,
         validation_share=settings.validation_share,
         test_share=settings.test_share,
         seed=settings.seed,
     )
-
-
-def _named_by_films(films: pa.Table) -> "NDArray[np.str_]":
-    """Each film's patient, named by one of the patient's films: a split that depends on the films
-    is the same on another machine, whose key makes other hashes.
-    """
-    first: dict[str, str] = {}
-    patients = films["patient_key"].to_pylist()
-    for patient, name in sorted(
-        zip(patients, films["content_fingerprint"].to_pylist(), strict=True)
-    ):
-        first.setdefault(patient, name)
-    return np.asarray([first[patient] for patient in patients])
 
 
 def _decoded(
@@ -264,7 +259,7 @@ def _train_folds(
     config: Config,
     stop: StopRequest,
     tell: Callable[[str], None],
-) -> "tuple[list[FoldResult], Preprocessing]":
+) -> "tuple[list[FoldResult], FoldRunner]":
     """A network a fold, one after the other."""
     from vfscreen.jobs.train_fold import FoldRunner
 
@@ -273,24 +268,29 @@ def _train_folds(
     spec = preprocessing(data, seen, blank, config.train.normalisation)
     log = TrainingLog(request.log_folder, data.findings)
     title = f"{config.train.architecture}, {config.train.input_size_px} px, {len(seen):,} films"
+    device, located = _device(config.train.device), None
+    if config.train.locate:
+        state = work.state_of(0).with_name("locator.safetensors")
+        located = locate(state, data, seen, spec, config.train, device, stop, tell)
     runner = FoldRunner(
         work=work,
         data=data,
         spec=spec,
         settings=config.train,
-        device=_device(config.train.device),
+        device=device,
         log=log,
         stop=stop,
         tell=tell,
         folds=len(split.folds),
         histories={},
+        located=located,
     )
     results = []
     with work.run.timed("train"):
         for number, fold in enumerate(split.folds, 1):
             results.append(runner.run(number, fold))
             log.draw(runner.histories, title)
-    return results, spec
+    return results, runner
 
 
 def _device(wanted: str) -> "torch.device":
@@ -307,20 +307,19 @@ def _judged(
     data: TrainingData,
     split: Split,
     results: "list[FoldResult]",
-    spec: Preprocessing,
+    runner: "FoldRunner",
     rules: dict[str, Rule],
     config: Config,
 ) -> "Figures":
     """Calibration and figures; those of the films set aside are of all networks together."""
     from vfscreen.jobs.train_report import figures_of
-    from vfscreen.model.network import Ensemble
     from vfscreen.model.validating import logits_of
 
     test_logits = np.empty((0, len(data.findings)), np.float32)
     if len(split.test):
-        s, device = config.train, _device(config.train.device)
-        ensemble = Ensemble([result.model for result in results], flip=s.flip).eval().to(device)
-        test_logits = logits_of(ensemble, data.source(split.test), spec, device, s.batch_size)
+        ensemble, films = runner.ensemble([r.model for r in results]), data.source(split.test)
+        size = config.train.batch_size
+        test_logits = logits_of(ensemble, films, runner.spec, runner.device, size)
     return figures_of(data, results, rules, config.calibrate.method, split.test, test_logits)
 
 
@@ -330,7 +329,7 @@ def _written(
     data: TrainingData,
     split: Split,
     results: "list[FoldResult]",
-    spec: Preprocessing,
+    runner: "FoldRunner",
     figures: "Figures",
     first: "Initialised",
     problems: LabelProblems,
@@ -349,18 +348,22 @@ def _written(
         init["patients_of_it_known"] = first.training_patients.key_id == key_id(run.key)
         if init["patients_of_it_known"]:
             seen += first.training_patients.hashes
+    said = provenance(config, data, runner.spec, figures, init=init, problems=problems.counts)
+    if runner.located is not None:
+        said["locator"] = described(runner.located)
     return save(
         out,
         [result.model.cpu() for result in results],
         name=out.stem,
         demonstration=False,
         findings=data.findings,
-        preprocessing=spec,
+        preprocessing=runner.spec,
         calibration={f.finding: f.calibration for f in figures.findings},
         operating_points={f.finding: f.points.thresholds() for f in figures.findings},
-        provenance=provenance(config, data, spec, figures, init=init, problems=problems.counts),
+        provenance=said,
         model_card=model_card(out.stem, config, data, figures),
         flip=config.train.flip,
+        **stored(runner.located),
         training_patients=training_patients(seen, run.key),
     )
 

@@ -40,6 +40,9 @@ class TrainingData:
         float32 (N, K, 4) in 0..1 of the film, NaN where there is none.
     failures : dict
         Why a film is left out, by its place in `Labelled.films`.
+    points : ndarray or None
+        float32 (N, levels, 2): centres of vertebrae, as `locator_training.train_locator` takes
+        them; None where the spine is not looked for.
     """
 
     findings: tuple[str, ...]
@@ -49,6 +52,7 @@ class TrainingData:
     targets: NDArray[np.float32]
     boxes: NDArray[np.float32] | None
     failures: dict[int, FailureReason]
+    points: NDArray[np.float32] | None = None
 
     @property
     def patients(self) -> NDArray[np.str_]:
@@ -148,6 +152,19 @@ def preprocessing(
         return spec
     mean, std = measured_normalisation(data, chosen)
     return replace(spec, mean=mean, std=std)
+
+
+def named_by_films(films: pa.Table) -> "NDArray[np.str_]":
+    """Each film's patient, named by one of the patient's films: a split that depends on the films
+    is the same on another machine, whose key makes other hashes.
+    """
+    first: dict[str, str] = {}
+    patients = films["patient_key"].to_pylist()
+    for patient, name in sorted(
+        zip(patients, films["content_fingerprint"].to_pylist(), strict=True)
+    ):
+        first.setdefault(patient, name)
+    return np.asarray([first[patient] for patient in patients])
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str, int]:

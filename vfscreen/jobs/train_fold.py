@@ -15,6 +15,7 @@ from vfscreen.jobs.augmenting import augment_of
 from vfscreen.jobs.progress import Progress, progress
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.jobs.train_data import TrainingData
+from vfscreen.jobs.train_locate import Located
 from vfscreen.jobs.train_log import TrainingLog
 from vfscreen.jobs.train_work import Work
 from vfscreen.model.splits import Fold
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from vfscreen.model.initialisation import Initialised
-    from vfscreen.model.network import FilmClassifier
+    from vfscreen.model.network import Ensemble, FilmClassifier
     from vfscreen.model.plan import TrainingPlan
     from vfscreen.model.training import TrainingState
     from vfscreen.model.validating import EpochRow
@@ -65,6 +66,15 @@ class FoldRunner:
     tell: Callable[[str], None]
     folds: int
     histories: "dict[int, tuple[EpochRow, ...]]"
+    located: Located | None = None
+
+    def ensemble(self, members: "list[FilmClassifier]") -> "Ensemble":
+        """The networks as a checkpoint has them, on the device."""
+        from vfscreen.model.network import Ensemble
+
+        straightener = None if self.located is None else self.located.straightener
+        made = Ensemble(members, flip=self.settings.flip, straightener=straightener)
+        return made.eval().to(self.device)
 
     def run(self, number: int, fold: Fold) -> FoldResult:
         """Train a fold; one that is done already gives its result again.
@@ -78,7 +88,6 @@ class FoldRunner:
         StorageError
             State or log cannot be written.
         """
-        from vfscreen.model.network import Ensemble
         from vfscreen.model.training import train
         from vfscreen.model.validating import logits_of
 
@@ -95,6 +104,7 @@ class FoldRunner:
                 findings=self.data.findings,
                 state=self.work.state_of(number),
                 augment=augment_of(s.augment, self.spec, s.batch_size, self.device),
+                straightener=None if self.located is None else self.located.straightener,
                 report=show.report,
                 report_every_s=_REPORT_S,
                 stop=self.stop,
@@ -105,7 +115,7 @@ class FoldRunner:
                 f"Stopped early ({self.stop.reason}) in fold {number}: run the same command again "
                 "and it goes on from there."
             )
-        judged = Ensemble([trained.model], flip=s.flip).eval()
+        judged = self.ensemble([trained.model])
         logits = logits_of(judged, validation, self.spec, self.device, s.batch_size)
         return FoldResult(
             number=number,

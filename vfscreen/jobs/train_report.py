@@ -16,6 +16,7 @@ from vfscreen.errors import CheckpointError, InputError, TrainingError
 from vfscreen.jobs.train_data import TrainingData
 from vfscreen.jobs.train_fold import FoldResult
 from vfscreen.model.calibration import Calibration, choose_method, fit, probability
+from vfscreen.model.column import level_of
 from vfscreen.model.operating_points import Chosen, Rule, choose_all
 from vfscreen.model.statistics import Estimate, auc, auc_interval
 from vfscreen.preprocessing import Preprocessing
@@ -96,23 +97,37 @@ def figures_of(
     )
     findings = []
     for f, finding in enumerate(data.findings):
-        truth = data.targets[validated, f]
-        known = ~np.isnan(truth)
-        z, y, of = logits[known, f], truth[known], data.patients[validated][known]
-        calibration = _calibrated(finding, z, y, of, method)
+        # Levels share what they look for, so they share a calibration: of each there are few.
+        pool = _alike(data.findings, f)
+        z, y = logits[:, pool].T, data.targets[validated][:, pool].T
+        known = ~(np.isnan(y) | np.isnan(z))
+        of = np.broadcast_to(data.patients[validated], z.shape)
+        calibration = _calibrated(finding, z[known], y[known], of[known], method)
+        points = choose_all(rules, probability(z[known], calibration), y[known])
+        z, y = logits[:, f], data.targets[validated, f]
+        known = ~(np.isnan(y) | np.isnan(z))
         findings.append(
             FindingFigures(
                 finding=finding,
                 films=int(known.sum()),
-                positives=int(y.sum()),
+                positives=int(y[known].sum()),
                 auc=_auc(z, y),
                 calibration=calibration,
-                points=choose_all(rules, probability(z, calibration), y),
+                points=points,
                 test_films=int((~np.isnan(data.targets[test, f])).sum()),
                 test_auc=_auc(test_logits[:, f], data.targets[test, f]) if len(test) else None,
             )
         )
     return Figures(folds, tuple(findings))
+
+
+def _alike(findings: Sequence[str], f: int) -> list[int]:
+    """The finding's own index; of a finding of a level, those of all its levels."""
+    level = level_of(findings[f])
+    if level is None:
+        return [f]
+    base = findings[f].removesuffix(level)
+    return [g for g, other in enumerate(findings) if other == f"{base}{level_of(other)}"]
 
 
 def _calibrated(
@@ -122,6 +137,12 @@ def _calibrated(
     patients: NDArray[np.str_],
     method: str,
 ) -> Calibration:
+    if len(np.unique(y)) < 2:
+        raise TrainingError(
+            f"Of {finding}, no validation films of both classes have an answer: the locator finds "
+            "too few levels. Mark more vertebrae, raise train.locator_steps, or leave the levels "
+            "out of the marks."
+        )
     wrong_way = TrainingError(
         f"The networks rank the validation films of {finding} no better than chance (AUC "
         f"{_auc(z, y)}): no checkpoint is written. More films, more epochs, other first weights or "
@@ -142,7 +163,7 @@ def _calibrated(
 
 
 def _auc(logits: NDArray[np.float32], truth: NDArray[np.float32]) -> Estimate:
-    known = ~np.isnan(truth)
+    known = ~(np.isnan(truth) | np.isnan(logits))
     return auc_interval(logits[known], truth[known])
 
 
@@ -228,7 +249,8 @@ def model_card(name: str, config: Config, data: TrainingData, figures: Figures) 
             "| | |",
             "|---|---|",
             f"| network | {members} x {s.architecture}, {s.input_size_px} px"
-            f"{', films also mirrored' if s.flip else ''} |",
+            f"{', films also mirrored' if s.flip else ''}"
+            f"{', on the straightened column of the spine' if s.locate else ''} |",
             f"| began from | {s.init if s.init in ('imagenet', 'none') else 'a file of weights'} |",
             f"| protocol | `{s.protocol}`; all settings are in the provenance |",
             f"| films | {counts['films']:,} of {counts['patients']:,} patients: {labels} |",

@@ -29,6 +29,7 @@ _SIGMA_CELLS = 0.8
 _HALF_WIDTH = 0.6
 # Height of a body over the distance to the next: the means of column._DISTANCES_MM's sources.
 _BODY_SHARE = 0.77
+_REDUCED_PX, _CHUNK_FILMS = 256, 32
 # From this many marked vertebrae on, a film's marks are all that can be marked.
 _COMPLETE = 3
 
@@ -199,6 +200,20 @@ def moved(points: Tensor, geometry: Tensor) -> Tensor:
     back = torch.linalg.inv(geometry[:, :, :2])
     inside = (points * 2 - 1) - geometry[:, None, :, 2]
     return (torch.einsum("nij,nlj->nli", back, inside) + 1) / 2
+
+
+def reduced(films: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Some of the films (G, C, C) at a size from which little is left to reduce: augmentation
+    resamples without a filter, and a site's films may be far larger than the locator's input."""
+    if films.shape[-1] <= _REDUCED_PX:
+        return np.asarray(films[rows])
+    small = np.empty((len(rows), _REDUCED_PX, _REDUCED_PX), np.uint8)
+    for first in range(0, len(rows), _CHUNK_FILMS):
+        part = rows[first : first + _CHUNK_FILMS]
+        x = torch.from_numpy(np.asarray(films[part]))[:, None].float()
+        x = nnf.interpolate(x, small.shape[1:], mode="bilinear", antialias=True)
+        small[first : first + len(part)] = x[:, 0].round().clamp(0, 255).byte().numpy()
+    return small
 
 
 def unmarked_are_absent(points: NDArray[np.float32]) -> NDArray[np.float32]:
