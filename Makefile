@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := benchmarks/.venv
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: demo test check drills docs clean bench bench-quick bench-scaling bench-reports
+.PHONY: demo test check drills docs clean bench bench-quick bench-scaling bench-reports bench-training
 
 demo: $(STAMP)
 	$(BIN)/vfscreen demo demo
@@ -44,6 +44,11 @@ bench-scaling: $(STAMP)
 # the set that nobody who writes rules looks at.
 bench-reports: $(BENCH_STAMP)
 	$(BIN)/python -m benchmarks.labelling --write $(HELD_OUT)
+
+# Some five hours on two quiet cores: which network learns most in the same time, and the shift test.
+bench-training: $(STAMP)
+	$(BIN)/python -m benchmarks.training_study
+	$(BIN)/python -m benchmarks.training_report --write
 
 clean:
 	rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

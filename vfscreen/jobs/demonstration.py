@@ -24,6 +24,7 @@ from vfscreen.errors import CheckpointError, UsageError
 from vfscreen.jobs.phantom_cache import CachePlan, PhantomCache, rendering, wait_for
 from vfscreen.jobs.phantom_validation import Validation
 from vfscreen.model.checkpoint import CheckpointInfo
+from vfscreen.phantom.difficulty import DEFAULT_DIFFICULTY, Difficulty
 from vfscreen.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def train_demonstration(
     groups_per_batch: int | None = None,
     focus_until: float = 0.0,
     ema_steps: float = 300.0,
+    films: Difficulty = DEFAULT_DIFFICULTY,
 ) -> CheckpointInfo:
     """Render phantoms, train, prune, calibrate, and write a checkpoint.
 
@@ -78,6 +80,8 @@ def train_demonstration(
         Steps over which the weights are averaged; fewer where training is short.
     init : Path, optional
         A pruned checkpoint to train further.
+    films : Difficulty
+        How hard the films are to read.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def train_demonstration(
     if (minutes is None) == (steps is None):
         raise UsageError("Give either --minutes or --steps.")
     began = time.monotonic()
-    plan = CachePlan(validation=validation, training=phantoms, seed=seed)
+    plan = CachePlan(validation=validation, training=phantoms, seed=seed, difficulty=films)
     folder = cache_dir or out.parent / f"{out.name}.cache"
     with rendering(folder, plan, workers=workers or _spare_cores()) as cache:
         model, placed, pruned = _network(device, init, seed)
@@ -327,6 +331,7 @@ def _command(
     groups_per_batch: int | None = None,
     focus_until: float = 0.0,
     ema_steps: float = 300.0,
+    films: Difficulty = DEFAULT_DIFFICULTY,
 ) -> None:
     """Train the demonstration checkpoint on phantom films."""
     train_demonstration(**locals())

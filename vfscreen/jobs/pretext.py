@@ -131,10 +131,10 @@ def _fit(
 
 
 def _command(
-    archive: Path,
-    labels: Path,
-    marks: Path,
-    out: Path,
+    archive: Annotated[Path, typer.Option(help="a folder of DICOM files")],
+    labels: Annotated[Path, typer.Option(help="names the films; what it says is not looked at")],
+    marks: Annotated[Path, typer.Option(help="vertebrae, each with its level")],
+    out: Annotated[Path, typer.Option(help="the weights to write (.safetensors)")],
     architecture: str = "resnext50_32x4d",
     steps: int = 1000,
     batch_size: int = 16,
