@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from phantom_reader import read
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from typer.testing import CliRunner
 
+from vfscreen.cli.main import app
 from vfscreen.imaging.decode import decode_film
 from vfscreen.phantom.anatomy import FRACTURE_SHARE, Patient, Variant, sample_patient
 from vfscreen.phantom.archive import plan_groups, write_phantom
@@ -174,6 +176,22 @@ def test_shifts_change_the_display_only(tmp_path: Path) -> None:
             assert {k: v for k, v in row.items() if k not in moved} == {
                 k: v for k, v in usual_row.items() if k not in moved
             }
+
+
+def test_the_command_passes_films_and_shift_on(tmp_path: Path) -> None:
+    out, same = tmp_path / "command", tmp_path / "same"
+    arguments = ["phantom", str(out), "--studies", "1", "--seed", "8", "--long-side-px", "90"]
+    done = CliRunner().invoke(app, [*arguments, "--films", "usual", "--shift", "noise"])
+    assert done.exit_code == 0, done.output
+    write_phantom(
+        same, studies=1, seed=8, workers=1, long_side_px=(90, 90), difficulty=USUAL,
+        shift=Shift.NOISE,
+    )  # fmt: skip
+    found, wanted = (
+        {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*.*")) if p.is_file()}
+        for folder in (out, same)
+    )
+    assert found == wanted
 
 
 def test_shifted_films_differ_as_their_names_say() -> None:
