@@ -1,6 +1,7 @@
 """`vfscreen evaluate` from films and a labels file to the report."""
 
 import csv
+import errno
 import json
 import re
 import shutil
@@ -13,13 +14,21 @@ from conftest import vfscreen
 from dicom_films import anatomy, film, write
 
 from vfscreen.config import CanaryConfig, Config, DecodeConfig, EligibilityConfig, EvaluateConfig
-from vfscreen.errors import InterruptedRunError, LabelsError, UsageError
+from vfscreen.errors import (
+    InterruptedRunError,
+    LabelsError,
+    StorageError,
+    TooManyFailuresError,
+    UsageError,
+)
 from vfscreen.jobs import evaluate as job
+from vfscreen.jobs import evaluation_report
 from vfscreen.jobs.evaluate import EvaluateRequest, run_evaluate
 from vfscreen.jobs.evaluation_report import DEMONSTRATION, reporting_items
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.model.checkpoint import TrainingPatients, read_info
 from vfscreen.privacy import key_id, load_key, patient_key
+from vfscreen.results.folder import open_results
 
 MARK = "Tq7ZmarkedX"
 HOSTILE = "<script>alert(1)</script>"
@@ -78,10 +87,9 @@ def request(home, **changes):
 @pytest.fixture(scope="module")
 def results(home, config):
     """What the demonstration checkpoint makes of the films, kept for all tests."""
-    from vfscreen.jobs.screen import ScreenRequest, run_screen
-
-    run_screen(ScreenRequest(home / "archive", home / "results", "demo"), config, StopRequest())
-    return home / "results"
+    folder = open_results(home / "results").path
+    run_evaluate(request(home, results=folder, out=home / "first"), config, StopRequest())
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +117,9 @@ def test_every_labelled_film_is_in_the_figures_or_a_counted_failure(report):
     assert report["material"]["failed"] == {"constant_frame": 1}
     assert report["material"]["label_rows_unused"] == {"unmatched": 1}
     assert report["material"]["labelled_patients"] == PATIENTS
+    material = report["material"]
+    unused = sum(material["excluded"].values()) + sum(material["unreadable"].values())
+    assert material["found"] == unused + material["labelled_films"]
     for point in by_film["operating_points"]:
         counts = [point[f"{a}_{b}"] for a in ("true", "false") for b in ("positives", "negatives")]
         assert sum(counts) == by_film["units"]
@@ -184,10 +195,13 @@ def test_the_same_films_give_the_same_figures(home, config, results, evaluated, 
     assert len({re.sub(r"\d\d:\d\d UTC", "", text) for text in pages}) == 1
 
 
-def test_a_report_replaces_a_report_and_nothing_else(home, config, results):
+def test_a_report_replaces_a_report_and_nothing_else(home, config, results, evaluated):
     out = home / "mine"
-    run_evaluate(request(home, results=results, out=out), config, StopRequest())
-    run_evaluate(request(home, results=results, out=out), config, StopRequest())
+    out.mkdir()
+    (out / "report.json").write_text("of last year")
+    evaluation_report.refuse_folder(out)
+    evaluation_report.write_report(evaluated, out)
+    assert json.loads((out / "report.json").read_text())["schema"] == "vfscreen-evaluation"
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "report.json"]
     assert not [path for path in home.iterdir() if path.name.startswith(".mine")]
     (out / "thesis.doc").write_text("years of work")
@@ -212,6 +226,37 @@ def test_stopped_it_says_so_and_writes_no_report(home, config):
         run_evaluate(request(home, out=home / "stopped"), config, stop)
     assert not (home / "stopped").exists()
     shutil.rmtree(home / ".stopped.scoring")
+
+
+def test_too_many_failures_are_the_commands_verdict_and_the_report_says_so(home, config, results):
+    strict = replace(config, run=replace(config.run, min_failures=1, max_failure_rate=0.01))
+    found = run_evaluate(request(home, results=results, out=home / "strict"), strict, StopRequest())
+    assert isinstance(found.error, TooManyFailuresError)
+    assert "1 of 24 labelled films failed" in (home / "strict" / "index.html").read_text()
+
+
+def test_a_full_disk_leaves_the_earlier_report(home, evaluated, monkeypatch):
+    out = home / "full"
+    out.mkdir()
+    (out / "report.json").write_text("of last year")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(evaluation_report.os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        evaluation_report.write_report(evaluated, out)
+    assert (out / "report.json").read_text() == "of last year"
+    assert not [path for path in home.iterdir() if path.name.startswith(".full")]
+
+
+def test_readers_of_studies_are_matched_by_study(home, config, results):
+    path = home / "studies.csv"
+    rows = [f"9.{study},{reader},{study % 2}" for study in range(12) for reader in "AB"]
+    path.write_text("study_instance_uid,reader,call\n" + "\n".join(rows) + "\n")
+    asked = request(home, results=results, readers=path, out=home / "studies")
+    found = run_evaluate(asked, config, StopRequest()).findings[0].readers
+    assert (found.level, len(found.readers), found.readers[0].units) == ("study", 2, 12)
 
 
 def seen(monkeypatch, home, config, patients):

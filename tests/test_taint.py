@@ -74,6 +74,20 @@ def marked(phantom, tmp_path_factory):
             "audit", "import", source / "reports.csv", "-r", "results", cwd=folder, check=False
         ),
         vfscreen("review", f"{MARK}3", "reject", "-r", "results", cwd=folder, check=False),
+        vfscreen(
+            "evaluate",
+            "--checkpoint",
+            "demo",
+            "--archive",
+            source / "archive",
+            "--labels",
+            phantom / "labels.csv",
+            "-r",
+            "results",
+            "--out",
+            "report",
+            cwd=folder,
+        ),
     ]
     return folder, answers
 
@@ -97,6 +111,12 @@ def test_ledgers_and_failures_name_nobody(marked):
     ]
     assert failures
     assert MARK not in json.dumps(failures, default=str)
+
+
+def test_the_report_of_an_evaluation_names_nobody(marked):
+    folder, _ = marked
+    for path in (folder / "report").iterdir():
+        assert MARK not in path.read_text()
 
 
 def test_names_of_files_name_nobody(marked):

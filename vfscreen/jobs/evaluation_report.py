@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from vfscreen.jobs.evaluate import Evaluation, FindingEvaluation
-    from vfscreen.jobs.evaluation_figures import LevelFigures
-    from vfscreen.jobs.readers import ReadersFigures
 
 SCHEMA, SCHEMA_VERSION = "vfscreen-evaluation", 1
 PAGE, FIGURES = "index.html", "report.json"
@@ -207,15 +205,15 @@ def _guidelines(report: Json) -> list[Json]:
 
 def _page(report: Json, findings: "list[FindingEvaluation]") -> str:
     template = files("vfscreen.jobs").joinpath("evaluation.html.jinja").read_text("utf-8")
-    plots = [
-        {level.level: _plots(level, finding.readers) for level in finding.levels}
-        for finding in findings
-    ]
+    plots = [_plots(finding) for finding in findings]
     return _environment(escape=True).from_string(template).render(r=report, plots=plots)
 
 
-def _plots(figures: "LevelFigures", readers: "ReadersFigures | None") -> dict[str, str]:
-    """Plot name to an SVG as a data URI: as an image, nothing in it can act."""
+def _plots(finding: "FindingEvaluation") -> dict[str, str]:
+    """Plot name to an SVG as a data URI: as an image, nothing in it can act.
+
+    All by film, and the ROC curve by study where studies are not films.
+    """
     from vfscreen.jobs.evaluation_plots import (
         calibration_plot,
         decision_plot,
@@ -224,15 +222,18 @@ def _plots(figures: "LevelFigures", readers: "ReadersFigures | None") -> dict[st
         roc_plot,
     )
 
-    if figures.curves is None:
+    film, study = finding.levels
+    if film.curves is None:
         return {}
     drawn = {
-        "roc": roc_plot(figures, readers),
-        "precision_recall": precision_recall_plot(figures),
-        "calibration": calibration_plot(figures),
-        "histogram": histogram_plot(figures),
-        "decision": decision_plot(figures),
+        "roc": roc_plot(film, finding.readers),
+        "precision_recall": precision_recall_plot(film),
+        "calibration": calibration_plot(film),
+        "histogram": histogram_plot(film),
+        "decision": decision_plot(film),
     }
+    if study.curves is not None and (study.units != film.units or finding.readers is not None):
+        drawn["study_roc"] = roc_plot(study, finding.readers)
     prefix = "data:image/svg+xml;base64,"
     return {name: prefix + base64.b64encode(s.encode()).decode() for name, s in drawn.items()}
 
