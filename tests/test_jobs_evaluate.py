@@ -164,6 +164,24 @@ def test_the_page_loads_nothing_from_elsewhere(page):
     assert page.count("data:image/svg+xml;base64,") == 6
 
 
+def test_of_a_checkpoints_provenance_no_path_or_command_is_shown(evaluated):
+    said = {
+        "init": {"source": "imagenet", "sha256": None},
+        "command": f"vfscreen train --labels {MARK}.csv",
+        "trained_from": f"C:\\films\\{MARK}",
+        "configuration": {
+            "run": {"group": MARK},
+            "train": {"epochs": 40, "cache": f"/data/{MARK}"},
+        },
+    }
+    trained = replace(evaluated, model=replace(evaluated.model, trained_with=said))
+    report = evaluation_report.report_json(trained)
+    assert report["model"]["trained_with"] == {"init.source": "imagenet", "settings.epochs": 40}
+    assert MARK not in json.dumps(report)
+    (item,) = (i for i in report["guidelines"][0]["items"] if i["id"] == "24")
+    assert item["says"] == "imagenet."
+
+
 def test_the_demonstration_model_is_named_as_such_everywhere(report, page):
     assert DEMONSTRATION in report["notices"]
     assert DEMONSTRATION in page
@@ -297,6 +315,13 @@ def test_a_finding_that_nobody_predicts_is_refused(home, config, results):
         run_evaluate(request(home, labels=other), config, StopRequest())
 
 
+def test_a_second_checkpoint_that_predicts_something_else_is_refused(home, config, monkeypatch):
+    infos = {"demo": read_info("demo"), "hip": replace(read_info("demo"), findings=("hip",))}
+    monkeypatch.setattr(job, "read_info", infos.__getitem__)
+    with pytest.raises(UsageError, match="second checkpoint predicts hip"):
+        run_evaluate(request(home, compare="hip", out=home / "no"), config, StopRequest())
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -304,6 +329,7 @@ def test_a_finding_that_nobody_predicts_is_refused(home, config, results):
         ("film,reader,call\n1.2.1,A,1\n", "no column that names the films"),
         ("sop_instance_uid,reader,call\n1.2.1,A,1\n1.2.2,A,maybe\n", "line 3, column `call`"),
         ("sop_instance_uid,reader,call\n1.2.1,,1\n", "line 2, column `reader`"),
+        ("sop_instance_uid,reader,finding,call\n1.2.1,A,hip,1\n", "line 2, column `finding`"),
     ],
 )
 def test_a_readers_file_that_is_not_understood_is_refused(home, config, results, text, says):

@@ -158,7 +158,7 @@ def run_evaluate(request: EvaluateRequest, config: Config, stop: StopRequest) ->
     refuse_nesting(request.archive, request.out)
     info = read_info(request.checkpoint)
     second = None if request.compare is None else read_info(request.compare)
-    findings = _findings(request, info)
+    findings = _findings(request, info, second)
     with open_scoring("evaluate", request.archive, request.out, request.results, config) as run:
         labelled = scan_and_label(
             run, request.archive, request.labels, config, stop,
@@ -172,7 +172,7 @@ def run_evaluate(request: EvaluateRequest, config: Config, stop: StopRequest) ->
             dict(run.ledger.excluded),
             run.ledger.failed | ({"known_before": known_before} if known_before else {}),
         )
-        calls = read_readers(run, request, findings)
+        calls = read_readers(run, request, info)
         scored = [
             score_films(run, labelled, request.archive, model, config, stop) for model in models
         ]
@@ -203,7 +203,9 @@ def run_evaluate(request: EvaluateRequest, config: Config, stop: StopRequest) ->
     return evaluation
 
 
-def _findings(request: EvaluateRequest, info: CheckpointInfo) -> tuple[str, ...]:
+def _findings(
+    request: EvaluateRequest, info: CheckpointInfo, second: CheckpointInfo | None
+) -> tuple[str, ...]:
     """What is both labelled and predicted, in the checkpoint's order."""
     labelled = label_findings(request.labels)
     wanted = request.findings or tuple(f for f in info.findings if f in labelled)
@@ -211,6 +213,11 @@ def _findings(request: EvaluateRequest, info: CheckpointInfo) -> tuple[str, ...]
     if missing or not wanted:
         what = f"not {missing[0]}" if missing else "none of which the labels file has a column for"
         raise UsageError(f"The checkpoint predicts {', '.join(info.findings)}, {what}.")
+    if second is not None and not set(wanted) <= set(second.findings):
+        raise UsageError(
+            f"The second checkpoint predicts {', '.join(second.findings)}: name what both predict "
+            "by --finding."
+        )
     return wanted
 
 
@@ -227,11 +234,11 @@ def _unseen(
     return labelled, tuple(overlaps)
 
 
-def read_readers(run: Run, request: EvaluateRequest, findings: tuple[str, ...]) -> Calls | None:
+def read_readers(run: Run, request: EvaluateRequest, info: CheckpointInfo) -> Calls | None:
     """The readers' calls, if there are any."""
     if request.readers is None:
         return None
-    return read_calls(run, request.readers, request.archive, findings)
+    return read_calls(run, request.readers, request.archive, info.findings)
 
 
 def evaluate_finding(
@@ -255,7 +262,7 @@ def evaluate_finding(
     films = scored_films(scored[0], info, finding)
     shown = DEFAULT_POINT if DEFAULT_POINT in points else next(iter(points))
     comparisons = []
-    if len(models) > 1 and finding in models[1].findings:
+    if len(models) > 1:
         others = models[1].operating_points[finding]
         both = {name: (points[name], others[name]) for name in points if name in others}
         second = scored_films(scored[1], models[1], finding)

@@ -34,7 +34,8 @@ RESEARCH = (
     "site's films, labelled by that site."
 )
 _LONGEST_TEXT = 200
-_MOST_PROVENANCE = 60
+_MOST_PROVENANCE = 80
+_NOT_SHOWN = ("command", "configuration", "operating_point_counts")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 Json = dict[str, Any]
@@ -138,7 +139,11 @@ def _finding(finding: "FindingEvaluation") -> Json:
 
 
 def _model(raw: Json) -> Json:
-    """A checkpoint's description; of its provenance what is short, and no path."""
+    """A checkpoint's description; of its provenance what is short, without paths and commands."""
+    provenance = {k: v for k, v in raw["trained_with"].items() if k not in _NOT_SHOWN}
+    settings = raw["trained_with"].get("configuration")
+    if isinstance(settings, dict) and "train" in settings:
+        provenance["settings"] = settings["train"]
     flat: Json = {}
 
     def walk(name: str, value: Any) -> None:
@@ -150,7 +155,7 @@ def _model(raw: Json) -> Json:
         elif isinstance(value, str) and not {"/", "\\"} & set(value):
             flat[name] = value[:_LONGEST_TEXT]
 
-    walk("", raw["trained_with"])
+    walk("", provenance)
     return raw | {"trained_with": dict(list(flat.items())[:_MOST_PROVENANCE])}
 
 

@@ -84,6 +84,11 @@ def read_calls(run: Run, path: Path, archive: Path, findings: tuple[str, ...]) -
     Columns: one key as in a labels file (with `issuer`), `reader`, `call` (0 or 1), and `finding`
     where there are several; a call without one is of the first finding.
 
+    Parameters
+    ----------
+    findings
+        All that the checkpoint predicts.
+
     Raises
     ------
     LabelsError
@@ -101,6 +106,12 @@ def read_calls(run: Run, path: Path, archive: Path, findings: tuple[str, ...]) -
     names = sorted(set(reader.to_pylist()))
     finding = table.columns.get("finding", pa.nulls(len(reader), pa.string()))
     finding = pc.fill_null(finding, findings[0])
+    strange = np.flatnonzero(pc.invert(pc.is_in(finding, value_set=pa.array(findings))))
+    if len(strange):
+        raise LabelsError(
+            f"{path}: line {table.line[strange[0]]}, column `finding`: none of those that the "
+            f"checkpoint predicts ({', '.join(findings)})."
+        )
     both = [
         (f, names.index(r)) for f, r in zip(finding.to_pylist(), reader.to_pylist(), strict=True)
     ]
@@ -129,9 +140,7 @@ def read_calls(run: Run, path: Path, archive: Path, findings: tuple[str, ...]) -
         level="film" if key == "sop_instance_uid" else "study",
         readers=len(names),
         calls={
-            pair: _of_films(matched.films, matched.values, place)
-            for pair, place in known.items()
-            if pair[0] in findings
+            pair: _of_films(matched.films, matched.values, place) for pair, place in known.items()
         },
         problems=LabelProblems(rows.num_rows, rows.num_rows - unused.num_rows, unused),
     )
