@@ -60,7 +60,6 @@ def run(plan: TrainingPlan = PLAN, *, arrays: FilmArrays | None = None, **option
         plan,
         CPU,
         validation=Films(arrays, np.arange(20, len(arrays.films))),
-        findings=FINDINGS,
         **options,
     )
 

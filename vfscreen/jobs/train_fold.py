@@ -101,7 +101,6 @@ class FoldRunner:
                 self._plan(number),
                 self.device,
                 validation=validation,
-                findings=self.data.findings,
                 state=self.work.state_of(number),
                 augment=augment_of(s.augment, self.spec, s.batch_size, self.device),
                 straightener=None if self.located is None else self.located.straightener,

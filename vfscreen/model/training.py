@@ -36,7 +36,6 @@ def train(
     device: torch.device,
     *,
     validation: FilmSource | None = None,
-    findings: Sequence[str] = (),
     state: Path | None = None,
     augment: Augment = vary,
     straightener: Straightener | None = None,
@@ -56,8 +55,6 @@ def train(
     source, validation : FilmSource
         Films to learn from and to judge with after every epoch. What becomes ready in `source`
         is taken in with the next epoch.
-    findings : sequence of str
-        Names of the targets, for messages.
     state : Path, optional
         Where the state is kept: read if it is there, and written now and then, after epochs, when
         asked to stop, and at the end. The same arguments must be given again.
@@ -89,7 +86,7 @@ def train(
     """
     if validation is not None and plan.sparsity > 0:
         raise ValueError("a network that is pruned on the way is judged in the end")
-    _check_classes(source, validation, findings)
+    _check_classes(source, validation, model.findings)
     fingerprint = ""
     if state is not None:
         sources = [source] if validation is None else [source, validation]
@@ -128,11 +125,10 @@ def _check_classes(
     if not len(rows):
         raise TrainingError("There are no films to train on.")
     for i, (yes, no) in enumerate(zip(*class_counts(arrays.targets[rows]), strict=True)):
-        name = findings[i] if findings else f"finding {i + 1}"
         if not yes or not no:
             raise TrainingError(
-                f"The training films have {yes} positive and {no} negative labels of {name}: both "
-                "classes are needed; give more labels or fewer folds."
+                f"The training films have {yes} positive and {no} negative labels of "
+                f"{findings[i]}: both classes are needed; give more labels or fewer folds."
             )
     if validation is None:
         return

@@ -59,10 +59,10 @@ class TrainingState:
 class Trained:
     """What came out.
 
-    `validation_logits` are the returned network's, (N, F) in the order of the validation rows;
-    `best_epoch` is that of the best validation, from 1; both are None without one. `stopped` is
-    `done`, `patience`, or `asked` (by the caller's `stop`): then the state on disk is what counts,
-    the network is where it is, and has no logits.
+    `validation_logits` are the returned network's, (N, F) in the order of the validation rows, None
+    without a validation; `best_epoch` is the one it is of, from 1, None where that is the last.
+    `stopped` is `done`, `patience`, or `asked` (by the caller's `stop`): then the state on disk is
+    what counts, the network is where it is, and has no logits.
     """
 
     model: FilmClassifier
@@ -315,13 +315,14 @@ class Training:
     def _result(self) -> Trained:
         at, history = self.at, tuple(self.history)
         if at.stopped == "asked":
-            return Trained(self.learner.finished(), history, None, at.best_epoch, "asked")
+            return Trained(self.learner.finished(), history, None, None, "asked")
         passes = 0 if self.kept else self.plan.statistics_passes
         model, logits = self.learner.finished(self.batches.aside(passes), last=True), None
         if self.kept:
             model.load_state_dict(under(self.kept, "model."))
             logits = self.kept["logits"].numpy()
-        return Trained(model, history, logits, at.best_epoch, at.stopped or "done")
+        best_epoch = at.best_epoch if self.plan.keep == "best" else None
+        return Trained(model, history, logits, best_epoch, at.stopped or "done")
 
     def _heeding(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches, unless the caller asks to stop."""
