@@ -161,8 +161,7 @@ class Training:
                     self._close_epoch()
             except InterruptedRunError:  # asked to stop during a validation, which is done again
                 self.at.stopped = "asked"
-        if self.disk.path is not None:
-            self._save()
+        self._save()
         return self._result()
 
     def _epoch(self) -> bool:
@@ -179,10 +178,10 @@ class Training:
                 asked, told = self.stop(), self._report_due()
                 saves = self.disk.due(epoch_ends=False)
                 look = self.device.type == "cpu" or self.at.step % _LOOK_STEPS == 0
-                if look and not self._finite():
+                if look and not self.tally[0].isfinite():
                     return False
                 if (ended or asked or told or saves) and not (
-                    self._finite() and self.learner.finite()
+                    self.tally[0].isfinite() and self.learner.finite()
                 ):
                     return False
                 if asked:
@@ -235,9 +234,6 @@ class Training:
 
     def _rate(self, progress: float) -> float:
         return self.plan.learning_rate * self.at.rate_factor * _rate_at(progress, self.plan)
-
-    def _finite(self) -> bool:
-        return bool(torch.isfinite(self.tally[0]))
 
     def _go_back(self, good: dict[str, Tensor], position: _Position) -> None:
         """To the last good state, at half the rate; once."""
