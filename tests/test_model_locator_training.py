@@ -132,7 +132,8 @@ def test_an_untrained_locator_finds_next_to_nothing() -> None:
 
 
 @pytest.mark.drill
-def test_a_minute_of_training_finds_vertebrae_on_unseen_phantoms() -> None:
+@pytest.mark.timeout(1200)
+def test_two_minutes_of_training_finds_vertebrae_on_unseen_phantoms() -> None:
     from vfscreen.phantom.anatomy import sample_patient
     from vfscreen.phantom.films import render_film
 
@@ -150,9 +151,10 @@ def test_a_minute_of_training_finds_vertebrae_on_unseen_phantoms() -> None:
             points.append((boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height))
         return np.stack(films), np.stack(points).astype(np.float32)
 
-    plan = LocatorPlan(steps=120, films_per_batch=12)
-    locator = train_locator(*phantoms(160, 5_000_000), SPEC, plan, CPU)
+    plan = LocatorPlan(steps=300)
+    locator = train_locator(*phantoms(200, 5_000_000), SPEC, plan, CPU)
     figures = measure(locator, *phantoms(40, 7_000_000), SPEC, column_spec(224))
+    # 0.97 and 0.08 on 80 films when this was written.
     assert figures.located > 0.95
-    assert figures.within_half > 0.85
-    assert figures.mean_error < 0.2
+    assert figures.within_half > 0.9
+    assert figures.mean_error < 0.15

@@ -10,6 +10,7 @@ from vfscreen.errors import UsageError
 from vfscreen.results.catalogue import connect
 from vfscreen.results.folder import existing_results
 from vfscreen.results.ledger import Ledger, read_ledgers
+from vfscreen.results.levels import with_levels
 from vfscreen.results.sql import ask, fetch
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ def flagged_list(
 ) -> "pa.Table":
     """The ranked list, cut at `capacity` rows.
 
-    `no_report` is a list of its own: it is shown only when `statuses` names it.
+    `no_report` is a list of its own: it is shown only when `statuses` names it. Where the
+    checkpoint answers by level, `levels` has those at or above their operating point.
     """
     with connect(existing_results(results_path)) as catalogue:
-        return ask(catalogue, "list", capacity=capacity, since=since, statuses=statuses)
+        listed = ask(catalogue, "list", capacity=capacity, since=since, statuses=statuses)
+        return with_levels(catalogue, listed)
 
 
 def list_moves(results_path: Path, since: datetime) -> "pa.Table":

@@ -15,6 +15,7 @@ from typing import Any
 
 from vfscreen.results.catalogue import connect
 from vfscreen.results.folder import Results
+from vfscreen.results.levels import with_levels
 from vfscreen.results.parts import write_aside
 from vfscreen.results.sql import ask, fetch
 
@@ -50,7 +51,7 @@ def write_worklist(results: Results, run_id: str, capacity: int) -> Path:
     from jinja2 import Environment
 
     with connect(results) as catalogue:
-        listed = ask(catalogue, "worklist", capacity=capacity).to_pylist()
+        listed = with_levels(catalogue, ask(catalogue, "worklist", capacity=capacity)).to_pylist()
         report_rows = ask(catalogue, "worklist_reports", capacity=capacity).to_pylist()
         total = fetch(catalogue, "select count(*) as n from flagged where list = 'unreported'")
     by_study: dict[str, list[dict[str, Any]]] = {}

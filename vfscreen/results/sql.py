@@ -71,6 +71,7 @@ QUERIES = (
     "flag_candidates",
     "flag_changes",
     "list",
+    "listed_levels",
     "list_moves",
     "failed_files",
     "find_study",
