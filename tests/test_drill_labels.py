@@ -1,10 +1,14 @@
-"""A labels file of a million rows, in time and memory. Slow: `make drills` runs it."""
+"""A labels file of a million rows, and scoring that is killed. Slow: `make drills` runs these."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+from conftest import vfscreen
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
@@ -81,3 +85,36 @@ def test_a_million_rows(tmp_path):
     assert found["seconds"] < MOST_S, found
     assert found["peak_mib"] < MOST_MIB, found
     print(found)
+
+
+def evaluation(phantom, out):
+    return [
+        "evaluate", "--checkpoint", "demo", "--archive", str(phantom / "archive"),
+        "--labels", str(phantom / "labels.csv"), "--out", str(out),
+    ]  # fmt: skip
+
+
+def figures(out):
+    report = json.loads((out / "report.json").read_text())
+    return {name: report[name] for name in ("findings", "material")}
+
+
+def test_an_evaluation_that_is_killed_goes_on_and_says_the_same(phantom, site):
+    killed, folder = site / "killed", site / ".killed.scoring"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vfscreen.cli.main", *evaluation(phantom, killed)],
+        cwd=site, env={**os.environ, "XDG_CONFIG_HOME": str(site / "config")},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and not list(folder.glob("predictions/part-*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert not killed.exists()
+    done = sum(path.stat().st_size for path in folder.glob("predictions/part-*"))
+    assert done > 0
+    vfscreen(*evaluation(phantom, killed), cwd=site)
+    vfscreen(*evaluation(phantom, site / "whole"), cwd=site)
+    assert figures(killed) == figures(site / "whole")
+    assert not folder.exists()

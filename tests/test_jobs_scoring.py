@@ -165,6 +165,16 @@ def test_headers_that_fail_elsewhere_in_the_archive_are_no_verdict(archive, conf
     assert error is None
 
 
+def test_what_the_scan_found_is_told_whole_also_where_it_was_known(archive, config):
+    (archive / "cut.dcm").write_bytes((archive / "0.dcm").read_bytes()[:300])
+    results = open_results(archive.parent / "results").path
+    for _ in range(2):
+        with open_scoring("evaluate", archive, archive, results, config) as run:
+            labels = archive.parent / "labels.csv"
+            labelled = scan_and_label(run, archive, labels, config, StopRequest())
+        assert labelled.archive_files == {"eligible": 5, "truncated": 1}
+
+
 def test_a_folder_of_a_command_that_failed_is_kept(tmp_path, caplog):
     with pytest.raises(LabelsError), scoring_folder(tmp_path / "report") as folder:
         folder.mkdir()

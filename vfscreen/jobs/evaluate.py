@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from vfscreen import __version__
 from vfscreen.config import Config
-from vfscreen.errors import UsageError, VfscreenError
+from vfscreen.errors import FailureReason, UsageError, VfscreenError
 from vfscreen.jobs.evaluation_figures import LevelFigures, Resampling, level_figures
 from vfscreen.jobs.evaluation_parts import Comparison, Subgroup, compare, subgroups
 from vfscreen.jobs.evaluation_report import refuse_folder, write_report
@@ -93,8 +93,7 @@ class Model:
 class Material:
     """The films behind the figures: every file found and every label row has its place here.
 
-    `found` is the sum of `excluded` and `unreadable` (by reason; `known_before`: on an earlier run
-    of the results folder) and of the labelled films.
+    `found` is the sum of `excluded` and `unreadable` (by reason) and of the labelled films.
     """
 
     found: int
@@ -132,15 +131,6 @@ class Evaluation:
     error: VfscreenError | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Archive:
-    """What the scan found, before any film is scored."""
-
-    found: int
-    excluded: dict[str, int]
-    unreadable: dict[str, int]
-
-
 def run_evaluate(request: EvaluateRequest, config: Config, stop: StopRequest) -> Evaluation:
     """`vfscreen evaluate`: score the labelled films, make the figures, write the report.
 
@@ -165,13 +155,7 @@ def run_evaluate(request: EvaluateRequest, config: Config, stop: StopRequest) ->
             findings=findings, problems_path=request.problems,
         )  # fmt: skip
         models = [info] if second is None else [info, second]
-        known_before = run.ledger.already_done
         labelled, overlaps = _unseen(run, models, labelled, request)
-        archive = _Archive(
-            run.ledger.found,
-            dict(run.ledger.excluded),
-            run.ledger.failed | ({"known_before": known_before} if known_before else {}),
-        )
         calls = read_readers(run, request, info)
         scored = [
             score_films(run, labelled, request.archive, model, config, stop) for model in models
@@ -183,7 +167,7 @@ def run_evaluate(request: EvaluateRequest, config: Config, stop: StopRequest) ->
             model=_model(info),
             second_model=None if second is None else _model(second),
             overlaps=overlaps,
-            material=_material(archive, labelled, scored[0], calls),
+            material=_material(run, labelled, scored[0], calls),
             findings=[
                 evaluate_finding(finding, models, scored, calls, request.prevalence, config)
                 for finding in findings
@@ -305,17 +289,20 @@ def _model(info: CheckpointInfo) -> Model:
     )
 
 
-def _material(
-    archive: _Archive, labelled: Labelled, scored: pa.Table, calls: Calls | None
-) -> Material:
+def _material(run: Run, labelled: Labelled, scored: pa.Table, calls: Calls | None) -> Material:
     films, problems = labelled.films, labelled.problems
     years = [day.year for day in films["study_date"].to_pylist() if day is not None]
     failed = Counter(r for r in scored["failure_reason"].to_pylist() if r is not None)
     readers = calls.problems if calls else LabelProblems(0, 0, problems.rows.slice(0, 0))
     return Material(
-        found=archive.found,
-        excluded=archive.excluded,
-        unreadable=archive.unreadable,
+        # Of the archive as it is: the ledger is of this run alone, which may go on from another.
+        found=sum(labelled.archive_files.values()),
+        excluded=dict(run.ledger.excluded),
+        unreadable={
+            state: count
+            for state, count in labelled.archive_files.items()
+            if state in {reason.value for reason in FailureReason}
+        },
         labelled_films=films.num_rows,
         labelled_studies=pc.count_distinct(films["study_key"]).as_py(),
         labelled_patients=pc.count_distinct(films["patient_key"]).as_py(),

@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,9 @@ class Labelled:
         What of the file is not used, and why.
     labels_sha256 : str
         Of the file.
+    archive_files : dict
+        Of `scan_and_label`: what the scan found, by state: `eligible`, an exclusion reason, or the
+        reason why a header (or folder) could not be read.
     """
 
     key: str
@@ -86,6 +89,7 @@ class Labelled:
     films: pa.Table
     problems: LabelProblems
     labels_sha256: str
+    archive_files: dict[str, int] = field(default_factory=dict)
 
     def planned(self) -> PlannedFilms:
         """The films in their order, to be decoded."""

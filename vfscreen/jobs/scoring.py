@@ -8,6 +8,7 @@ with open_scoring("evaluate", archive, out, results, config) as run:
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -122,7 +123,8 @@ def scan_and_label(
         run, archive, labels, config, findings=findings, problems_path=problems_path
     )
     run.ledger.add("excluded", "not_labelled", scanned.counts[ELIGIBLE] - len(labelled.films))
-    return labelled
+    folders = Counter(folder.reason.value for folder in scanned.unreadable_folders)
+    return replace(labelled, archive_files=dict(scanned.counts + folders))
 
 
 def score_films(
