@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from training_films import CONFIG, site_archive
@@ -197,13 +198,24 @@ def test_a_folder_of_something_else_is_no_work_folder(archive, tmp_path, setting
 
 def test_films_that_cannot_be_decoded_are_counted_and_listed(tmp_path, settings):
     site = site_archive(tmp_path / "films")
-    damaged = site / "archive" / "3-0.dcm"
-    damaged.write_bytes(damaged.read_bytes()[:-2000])
-    outcome = trained(site, tmp_path, settings())
-    assert sum(outcome.data.failed().values()) == 1 or outcome.problems.counts
+    for name in ("3-0", "4-0"):
+        damaged = site / "archive" / f"{name}.dcm"
+        film = pydicom.dcmread(damaged)
+        film.PixelData = bytes(len(film.PixelData))
+        film.save_as(damaged)
+    truncated = site / "archive" / "5-0.dcm"
+    truncated.write_bytes(truncated.read_bytes()[:-2000])
+    outcome = trained(site, tmp_path, settings("folds = 0\nepochs = 1"))
+    assert outcome.data.failed() == {"constant_frame": 2}
     said = outcome.info.provenance["data"]
-    assert said["films"] == 21
-    assert sum(said["failures"].values()) + sum(said["label_problems"].values()) == 1
+    assert said["films"] == 19
+    assert said["failures"] == {"constant_frame": 2}
+    # What the header alone gives away is a problem of the label's row.
+    assert said["label_problems"] == {"not_eligible: truncated": 1}
+    header, *rows = (outcome.log / "films_left_out.csv").read_text().splitlines()
+    assert header == "film_hash,reason" and len(rows) == 2
+    assert all(row.endswith(",constant_frame") for row in rows)
+    assert "9,not_eligible: truncated" in (outcome.log / "label_rows_not_used.csv").read_text()
 
 
 def test_labels_without_a_positive_are_refused(archive, tmp_path, settings):

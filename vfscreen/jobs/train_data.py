@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vfscreen.errors import FailureReason
 from vfscreen.jobs.film_cache import CachedFilms
 from vfscreen.jobs.labels import Labelled
+from vfscreen.model.drift import RARE_FILMS, named
 from vfscreen.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -168,7 +169,9 @@ def named_by_films(films: pa.Table) -> "NDArray[np.str_]":
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str, int]:
-    """Films by value, most frequent first; a missing value is `unknown`."""
-    counted = pc.value_counts(pc.fill_null(column, "unknown")).to_pylist()
-    counted.sort(key=lambda one: (-one["counts"], one["values"]))
-    return {one["values"]: one["counts"] for one in counted}
+    """Films by value, most frequent first; values of a few films are one: they could tell whose."""
+    counts: Counter[str] = Counter()
+    for one in pc.value_counts(column).to_pylist():
+        rare = one["values"] is not None and one["counts"] < RARE_FILMS
+        counts["rare" if rare else named(one["values"]) or "unknown"] += one["counts"]
+    return dict(counts.most_common())
