@@ -120,10 +120,21 @@ def test_one_class_is_refused(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_network_that_ranks_the_wrong_way_round_is_refused(method: str) -> None:
-    logits, labels = drawn(500, 3)
-    with pytest.raises(CheckpointError, match="wrong way"):
+@pytest.mark.parametrize("films", [20, 500])
+def test_a_network_that_ranks_the_wrong_way_round_is_refused(method: str, films: int) -> None:
+    logits, labels = drawn(films, 3, intercept=0.0)
+    with pytest.raises(CheckpointError, match=r"wrong (way|order)"):
         fit(-logits, labels, method)
+
+
+def test_logits_that_are_too_high_as_a_whole_need_more_than_a_temperature() -> None:
+    logits, labels = drawn(400, 3)
+    high = logits + 15
+    with pytest.raises(CheckpointError, match="auto or platt"):
+        fit(high, labels, "temperature")
+    chosen = choose_method(high, labels, np.arange(400))
+    assert chosen.method == "platt"
+    assert "temperature" not in [row.method for row in chosen.losses]
 
 
 def test_the_simplest_of_equally_good_methods_is_chosen() -> None:

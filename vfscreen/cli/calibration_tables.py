@@ -8,6 +8,7 @@ import typer
 from vfscreen.cli.labels_table import print_labelled
 from vfscreen.cli.rows import plain, print_table
 from vfscreen.cli.tables import NOTICE
+from vfscreen.results.calibrations import METHODS
 
 if TYPE_CHECKING:
     from vfscreen.jobs.calibrate import Calibrated
@@ -92,6 +93,9 @@ def _print_finding(finding: str, new: "Recalibration") -> None:
                 for row in new.choice.losses
             ],
         )  # fmt: skip
+        without = [m for m in METHODS if m not in {row.method for row in new.choice.losses}]
+        if without:
+            typer.echo(f"Cannot be fitted to these films in every fold: {', '.join(without)}.")
         typer.echo("Taken: the simplest within one standard error of the best.")
     print_table(
         ["figure", "before", "after"],

@@ -42,6 +42,11 @@ _WRONG_WAY = (
     "The network ranks these films the wrong way round or not at all: no calibration can mend that."
 )
 
+_NO_TEMPERATURE = (
+    "A temperature alone cannot calibrate these films: their logits are too high or too low as a "
+    "whole, or in the wrong order. Set calibrate.method to auto or platt."
+)
+
 
 def fit(
     logits: ArrayLike,
@@ -71,14 +76,15 @@ def fit(
         A higher logit does not mean a likelier finding.
     """
     z, y, w = _checked(logits, labels, weights)
-    if method == "isotonic":
-        return _fit_isotonic(z, y, w)
     positives, negatives = float(w[y > 0.5].sum()), float(w[y <= 0.5].sum())
     target = np.where(y > 0.5, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    columns = np.stack([z, np.ones_like(z)] if method == "platt" else [z])
+    columns = np.stack([z] if method == "temperature" else [z, np.ones_like(z)])
     theta = _newton(columns, target, w, np.log((positives + 1) / (negatives + 1)))
+    # Of a network that ranks the wrong way round an isotonic curve would still rise somewhere.
     if theta[0] <= 0:
-        raise CheckpointError(_WRONG_WAY)
+        raise CheckpointError(_NO_TEMPERATURE if method == "temperature" else _WRONG_WAY)
+    if method == "isotonic":
+        return _fit_isotonic(z, y, w)
     return Calibration(float(theta[0]), float(theta[1]) if method == "platt" else 0.0, method)
 
 
