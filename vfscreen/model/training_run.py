@@ -300,9 +300,10 @@ class Training:
         arrays, rows = self.validation.arrays(), self.validation.ready()
         judged = judge(logits, arrays.targets[rows].reshape(len(logits), -1))
         # Of two that rank alike, the one with the lower loss.
-        better = self.at.best is None or (judged.auc, -judged.loss) > self.at.best
+        rank = (-1.0 if math.isnan(judged.auc) else judged.auc, -judged.loss)
+        better = self.at.best is None or rank > self.at.best
         if better:
-            self.at.best, self.at.best_epoch = (judged.auc, -judged.loss), self.at.epoch + 1
+            self.at.best, self.at.best_epoch = rank, self.at.epoch + 1
         if better or self.plan.keep == "last":
             self.kept = {f"model.{k}": v.cpu().clone() for k, v in model.state_dict().items()}
             self.kept["logits"] = torch.from_numpy(judged.logits)
