@@ -104,6 +104,7 @@ def test_the_card_leaves_to_the_site_what_only_it_can_say(usual):
     card = usual.info.model_card
     assert "2 x resnext50_32x4d, 32 px" in card
     assert "`square` 11 with, 11 without" in card
+    assert "| first weights | random |" in card
     assert "What only the site can say" in card
 
 

@@ -57,6 +57,9 @@ def print_training(outcome: "TrainOutcome") -> None:
 def _print_films(outcome: "TrainOutcome") -> None:
     counts = outcome.data.counts()
     rows: list[list[object]] = [["films", counts["films"]], ["patients", counts["patients"]]]
+    first = outcome.figures.folds[0]
+    if aside := counts["films"] - first.trained_on - first.validated:
+        rows.append(["films set aside", aside])
     for name, c in counts["labels"].items():
         rows += [[f"{name}: {word}", n] for word, n in c.items() if n]
     rows += [[f"left out: {words(k)}", n] for k, n in outcome.data.failed().items()]

@@ -361,7 +361,7 @@ def _written(
         calibration={f.finding: f.calibration for f in figures.findings},
         operating_points={f.finding: f.points.thresholds() for f in figures.findings},
         provenance=said,
-        model_card=model_card(out.stem, config, data, figures),
+        model_card=model_card(out.stem, config, first.source, data, figures),
         flip=config.train.flip,
         **stored(runner.located),
         training_patients=training_patients(seen, run.key),

@@ -219,7 +219,7 @@ def provenance(
     }
 
 
-def model_card(name: str, config: Config, data: TrainingData, figures: Figures) -> str:
+def model_card(name: str, config: Config, began: str, data: TrainingData, figures: Figures) -> str:
     """A site's model in Markdown, with what only the site can say left open, and said to be."""
     s, counts = config.train, data.counts()
     members = len(figures.folds)
@@ -251,7 +251,7 @@ def model_card(name: str, config: Config, data: TrainingData, figures: Figures) 
             f"| network | {members} x {s.architecture}, {s.input_size_px} px"
             f"{', films also mirrored' if s.flip else ''}"
             f"{', on the straightened column of the spine' if s.locate else ''} |",
-            f"| began from | {s.init if s.init in ('imagenet', 'none') else 'a file of weights'} |",
+            f"| first weights | {'random' if began == 'none' else began} |",
             f"| protocol | `{s.protocol}`; all settings are in the provenance |",
             f"| films | {counts['films']:,} of {counts['patients']:,} patients: {labels} |",
             f"| calibration | "
@@ -314,7 +314,7 @@ def _configuration(config: Config) -> dict[str, Any]:
     for name in ("pseudonym_key", "group"):
         del said["run"][name]
     del said["reports"]
-    if said["train"]["init"] not in ("imagenet", "none"):
+    if said["train"]["init"] not in ("imagenet", "none", "demo"):
         said["train"]["init"] = "a file"
     return said
 
