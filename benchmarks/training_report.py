@@ -52,6 +52,7 @@ def render(result: Figures, source: str) -> str:
     failed = [
         row["shown"] for row in result["rows"].values() if "error" in row and _why(row) == "failed"
     ]
+    failed += [SHIFTS[name] for name, both in result["shifts"].items() if "error" in both]
     if failed:
         lines += ["", f"**Failed: {'; '.join(failed)}.**"]
     lines += [
@@ -106,6 +107,9 @@ def _shifts(result: Figures) -> list[str]:
         _shift("as trained on", unshifted),
     ]
     for name, both in result["shifts"].items():
+        if "error" in both:
+            lines.append(f"| {SHIFTS[name]} | failed |" + " |" * 4)
+            continue
         lines.append(_shift(SHIFTS[name], both["before"]))
         lines.append(_shift(f"{SHIFTS[name]}, recalibrated", both["after"]))
     return lines

@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,19 +57,24 @@ class Bench:
 
     def figures(self) -> dict[str, Any]:
         """Do all that is missing; the figures of all rows and shifts."""
-        rows = {}
-        for row in self.study.chosen():
-            try:
-                rows[row.name] = {"shown": row.shown, **self.row(row)}
-            except ProcessFailedError as error:
-                say(f"{row.name} failed: {error}")
-                rows[row.name] = {"shown": row.shown, "error": str(error)[-400:]}
+        rows = {
+            row.name: {"shown": row.shown, **self.attempt(row.name, lambda row=row: self.row(row))}
+            for row in self.study.chosen()
+        }
         shifts = {}
         if "error" not in rows.get(self.study.shift_row, {"error": ""}):
             for shift in self.study.shifts:
-                say(f"shift: {shift}")
-                shifts[shift] = self.shift(shift)
+                shifts[shift] = self.attempt(f"shift-{shift}", lambda to=shift: self.shift(to))
         return {"study": asdict(self.study), "rows": rows, "shifts": shifts}
+
+    def attempt(self, name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A row's figures, or why it has none: the others are not lost with it."""
+        say(name)
+        try:
+            return step()
+        except ProcessFailedError as error:
+            say(f"{name} failed: {error}")
+            return {"error": str(error)[-400:]}
 
     def row(self, row: Row) -> dict[str, Any]:
         """Train and evaluate one configuration."""
@@ -77,7 +82,6 @@ class Bench:
         done = folder / "row.json"
         if done.exists():
             return dict(json.loads(done.read_text()))
-        say(row.name)
         folder.mkdir(exist_ok=True)
         settings = {"folds": 0, **self.study.train, **row.settings}
         size = settings["input_size_px"]

@@ -88,14 +88,17 @@ def test_the_tables_have_every_row_and_name_their_file() -> None:
     rows["scratch-224"] = {"shown": "scratch", "error": said}
     result = {
         "study": asdict(study()), "rows": rows,
-        "shifts": {"noise": {"before": figures(0.61), "after": figures(0.61)}},
+        "shifts": {
+            "noise": {"before": figures(0.61), "after": figures(0.61)},
+            "curve": {"error": "no memory"},
+        },
         "machine": {"cores": 2, "processor": "P", "commit": "abc"}, "command": "python -m x",
     }  # fmt: skip
     text = training_report.render(result, "training-study-x.json")
     assert "| 224 px, from ImageNet | 0.860 (0.830 to 0.880) | 0.710 |  | 0.930 |" in text
     assert "| scratch | no better than chance; in validation AUC 0.520 (0.410 to 0.630) |" in text
     assert "| 9 | 4.5 | 90% |" in text
-    assert "| located | failed |" in text and "**Failed: located.**" in text
+    assert "| located | failed |" in text and "**Failed: located; another maker's curve.**" in text
     assert "| an eighth of the dose, recalibrated | 0.610" in text
     assert "From `benchmarks/results/training-study-x.json`" in text
     page = training_report.PAGE.read_text()
@@ -111,7 +114,7 @@ def test_a_study_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     The network begins as the demonstration's: so few films teach none from the beginning.
     """
     arguments = [
-        "--budget", "0.02", "--training", "30", "--calibration", "30", "--test", "30",
+        "--budget", "0.02", "--training", "30", "--calibration", "60", "--test", "30",
         "--films", "easy", "--long-side-px", "300", "--smallest-px", "64", "--batch-size", "8",
         "--learning-rate", "1e-6", "--rows", "imagenet-224", "--imagenet", "demo",
         "--shifts", "photograph", "--shift-row", "imagenet-224",
