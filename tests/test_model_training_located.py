@@ -74,7 +74,6 @@ def run(straightener: Straightener, state: Path | None = None, stop_after: int =
         PLAN,
         CPU,
         validation=films(4),
-        findings=FINDINGS,
         state=state,
         straightener=straightener,
         stop=lambda: next(asked) >= stop_after,
