@@ -224,6 +224,7 @@ def test_labels_without_a_positive_are_refused(archive, tmp_path, settings):
     labels.write_text((archive / "labels.csv").read_text().replace(",1\n", ",0\n"))
     with pytest.raises(LabelsError, match="none is positive"):
         trained(archive, tmp_path, settings(), labels=labels)
+    assert not request(archive, tmp_path).work_folder.exists()
 
 
 def test_a_fold_of_one_class_is_refused_before_anything_is_decoded(
@@ -235,6 +236,7 @@ def test_a_fold_of_one_class_is_refused_before_anything_is_decoded(
     monkeypatch.setattr("vfscreen.jobs.train.cache_films", None)
     with pytest.raises(TrainingError, match="1 patients with square, fewer than the 2 parts"):
         trained(archive, tmp_path, settings(), labels=labels)
+    assert not request(archive, tmp_path).work_folder.exists()
 
 
 @pytest.mark.parametrize(

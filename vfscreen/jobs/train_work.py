@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vfscreen.config import Config
-from vfscreen.errors import StorageError, UsageError
+from vfscreen.errors import InputError, StorageError, UsageError
 from vfscreen.jobs.run import Run, open_run
 from vfscreen.jobs.scan import refuse_nesting
 
@@ -101,12 +101,18 @@ def open_work(path: Path, archive: Path, config: Config, *, fresh: bool) -> Iter
             f"{path} holds something else than a training: name an empty folder, or a new one."
         )
     private = replace(config, run=replace(config.run, group=""))
-    with open_run(path / _RESULTS, "train", private) as run:
-        if fresh:
-            with _writing(path):
-                shutil.rmtree(path / _FOLDS, ignore_errors=True)
-                (path / _PLAN).unlink(missing_ok=True)
-        yield Work(path, run)
+    try:
+        with open_run(path / _RESULTS, "train", private) as run:
+            if fresh:
+                with _writing(path):
+                    shutil.rmtree(path / _FOLDS, ignore_errors=True)
+                    (path / _PLAN).unlink(missing_ok=True)
+            yield Work(path, run)
+    except InputError:
+        # Refused before a film was decoded: there is nothing to go on from.
+        if not (path / _CACHE).exists() and not (path / _FOLDS).exists():
+            discard(path)
+        raise
 
 
 def discard(path: Path) -> None:
@@ -115,7 +121,7 @@ def discard(path: Path) -> None:
     for name in (_FOLDS, _CACHE, _RESULTS):
         shutil.rmtree(path / name, ignore_errors=True)
     with suppress(OSError):
-        (path / _PLAN).unlink()
+        (path / _PLAN).unlink(missing_ok=True)
         path.rmdir()
 
 
