@@ -96,8 +96,10 @@ def test_a_training_with_marks_finds_the_spine_and_adds_levels(archive, tmp_path
 
 
 def test_a_spine_that_is_not_found_on_any_film_is_told(archive, tmp_path):
+    config = settings(tmp_path)
+    once = replace(config, train=replace(config.train, epochs=1, folds=0))
     with pytest.raises(TrainingError, match="finds too few levels"):
-        run_train(asked(archive, tmp_path), settings(tmp_path), StopRequest())
+        run_train(asked(archive, tmp_path), once, StopRequest())
 
 
 def test_without_marks_there_is_nothing_to_find_the_spine_by(archive, tmp_path):
