@@ -35,16 +35,18 @@ def network(architecture, seed=1):
     return model.eval()
 
 
-def stored(path, members, **more):
+def stored(path, members, size_px=SIZE, **more):
+    """A checkpoint of these networks, uncalibrated."""
+    findings = members[0].findings
     return save(
         path,
         members,
         name="test",
         demonstration=True,
-        findings=FINDINGS,
-        preprocessing=Preprocessing(input_size_px=SIZE),
-        calibration={f: Calibration() for f in FINDINGS},
-        operating_points={f: {"default": 0.5} for f in FINDINGS},
+        findings=findings,
+        preprocessing=Preprocessing(input_size_px=size_px),
+        calibration={f: Calibration() for f in findings},
+        operating_points={f: {"default": 0.5} for f in findings},
         provenance={},
         model_card="",
         **more,

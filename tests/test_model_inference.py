@@ -7,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import random_networks
 import torch
+from random_networks import FINDINGS, SIZE
 
 from vfscreen.errors import UsageError
 from vfscreen.model.calibration import Calibration, probability
-from vfscreen.model.checkpoint import CheckpointInfo, load_weights, save
+from vfscreen.model.checkpoint import CheckpointInfo, load_weights
 from vfscreen.model.heatmap import heatmaps, peak
 from vfscreen.model.inference import Predictor
 from vfscreen.model.network import build
-from vfscreen.preprocessing import Preprocessing
-
-SIZE = 64
-FINDINGS = ("vertebral_fracture", "rib_fracture")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,18 +36,7 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> CheckpointInfo:
         for _ in range(3):
             model.train()(films)  # statistics that are not trivial
         model.output.weight.mul_(30)
-    return save(
-        tmp_path_factory.mktemp("inference") / "c.safetensors",
-        [model],
-        name="test",
-        demonstration=True,
-        findings=FINDINGS,
-        preprocessing=Preprocessing(input_size_px=SIZE),
-        calibration={f: Calibration() for f in FINDINGS},
-        operating_points={f: {"default": 0.5} for f in FINDINGS},
-        provenance={},
-        model_card="",
-    )
+    return random_networks.stored(tmp_path_factory.mktemp("inference") / "c.safetensors", [model])
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import random_networks
 import torch
 from test_model_straightening import centres, heatmaps_of
 
 from vfscreen.errors import CheckpointError
-from vfscreen.model.calibration import Calibration
-from vfscreen.model.checkpoint import CheckpointInfo, load_weights, save
+from vfscreen.model.checkpoint import CheckpointInfo, load_weights
 from vfscreen.model.column import LEVELS, ColumnSpec, to_json
 from vfscreen.model.heatmap import heatmaps, peak
 from vfscreen.model.inference import Predictor, answered
 from vfscreen.model.locating import Locator
 from vfscreen.model.network import FilmClassifier, build
 from vfscreen.model.straightening import Straightener
-from vfscreen.preprocessing import Preprocessing
 
 SIZE, SPEC = 96, ColumnSpec(256, 96)
 FINDINGS = ("fracture", "fracture_T10", "fracture_L1", "fracture_L2", "other_L1")
@@ -64,20 +63,8 @@ def info(network: FilmClassifier, tmp_path_factory: pytest.TempPathFactory) -> C
 
 def stored(path: Path, members: list[FilmClassifier], seed: int = 1, **more) -> CheckpointInfo:
     torch.manual_seed(seed)
-    return save(
-        path,
-        members,
-        name="test",
-        demonstration=True,
-        findings=FINDINGS,
-        preprocessing=Preprocessing(input_size_px=SIZE),
-        calibration={f: Calibration() for f in FINDINGS},
-        operating_points={f: {"default": 0.5} for f in FINDINGS},
-        provenance={},
-        model_card="",
-        locator=Locator(),
-        locator_spec=to_json(SPEC) | more,
-    )
+    spec = to_json(SPEC) | more
+    return random_networks.stored(path, members, SIZE, locator=Locator(), locator_spec=spec)
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ REPORT_S = 40.0
 
 
 def train_demonstration(
-    out: Path,
+    out: Annotated[Path, typer.Option(help="checkpoint to write")],
     *,
     phantoms: int = 20_000,
     validation: int = 500,
@@ -316,26 +316,5 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _command(
-    out: Annotated[Path, typer.Option(help="checkpoint to write")],
-    phantoms: int = 20_000,
-    validation: int = 500,
-    seed: int = 1,
-    minutes: float | None = None,
-    steps: int | None = None,
-    device: str = "auto",
-    workers: int = 0,
-    cache_dir: Path | None = None,
-    init: Path | None = None,
-    learning_rate: float | None = None,
-    groups_per_batch: int | None = None,
-    focus_until: float = 0.0,
-    ema_steps: float = 300.0,
-    films: Difficulty = DEFAULT_DIFFICULTY,
-) -> None:
-    """Train the demonstration checkpoint on phantom films."""
-    train_demonstration(**locals())
-
-
 if __name__ == "__main__":
-    typer.run(_command)
+    typer.run(train_demonstration)
