@@ -70,3 +70,14 @@ def site(tmp_path):
     """An empty folder with a configuration for small films."""
     (tmp_path / "vfscreen.toml").write_text(SMALL)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """torch in one thread: on tiny films several only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

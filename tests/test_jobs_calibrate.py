@@ -303,6 +303,12 @@ def command(home: Path, *more: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
+def test_patients_are_counted_or_left_out_but_not_both(home: Path, config: Config) -> None:
+    code, said = command(home, "--force", "--exclude-seen")
+    assert code == 2 and "not both" in said
+    assert not (home / "new.safetensors").exists()
+
+
 def test_the_command_shows_before_and_after(home: Path, config: Config) -> None:
     code, shown = command(home, "--prevalence", "0.1")
     assert code == 0

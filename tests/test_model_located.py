@@ -1,6 +1,5 @@
 """Locate, then classify: from films to the logits of columns and of levels."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,7 @@ FINDINGS = ("fracture", "fracture_T10", "fracture_L1", "fracture_L2", "other_L1"
 L1, L2 = FINDINGS.index("fracture_L1"), FINDINGS.index("fracture_L2")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The locator's training: what it learns from, what it must not learn, and that it finds spines."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -26,12 +24,7 @@ CPU, SPEC = torch.device("cpu"), Preprocessing()
 QUICK = LocatorPlan(steps=10, films_per_batch=4, learning_rate=5e-3, warm_up=0.2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def spines(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

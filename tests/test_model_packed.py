@@ -14,12 +14,7 @@ from vfscreen.model.packed import PackedNetwork, pack
 DTYPES = {"float32": (torch.float32, 1e-4), "bfloat16": (torch.bfloat16, 0.02)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

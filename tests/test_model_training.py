@@ -1,7 +1,5 @@
 """The training loop in miniature: what it promises a site, not how well it learns."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -26,12 +24,7 @@ SPEC = Preprocessing(input_size_px=32)
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Squares:

@@ -1,6 +1,5 @@
 """Training on columns: the loop with a straightener before it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +23,7 @@ FINDINGS = ("fracture", "fracture_T10", "fracture_L1", "fracture_L3")
 PLAN = TrainingPlan(epochs=2, batch_size=4, learning_rate=1e-3, ema_steps=3, statistics_passes=1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,12 +31,7 @@ FINDINGS = ("vertebral_fracture", "hip_fracture")
 PLAN = TrainingPlan(epochs=3, batch_size=8, learning_rate=1e-3, statistics_passes=3, seed=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def films(count: int = 32) -> FilmArrays:

@@ -1,6 +1,5 @@
 """First weights from the pretext task: the backbone learns, and only the backbone is kept."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,7 @@ ARCHITECTURE = "resnext50_32x4d"
 CONFIG = Config(eligibility=EligibilityConfig(min_short_side_px=64))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def finder(seed: int) -> VertebraFinder:

@@ -5,21 +5,25 @@ from typing import Annotated
 
 import typer
 
-from vfscreen.cli.options import CheckpointOption, ConfigOption, load_config, log_to_stderr
+from vfscreen.cli.options import (
+    ArchiveOption,
+    CheckpointOption,
+    ConfigOption,
+    ExcludeSeenOption,
+    ForceOption,
+    LabelsOption,
+    ProblemsOption,
+    load_config,
+    log_to_stderr,
+    refuse_both,
+)
 from vfscreen.errors import UsageError
 
 
 def calibrate(
     checkpoint: CheckpointOption,
-    archive: Annotated[
-        Path, typer.Option(help="The archive: a folder of DICOM files.", show_default=False)
-    ],
-    labels: Annotated[
-        Path,
-        typer.Option(
-            help="CSV of labels, a column a finding (docs/labels.md).", show_default=False
-        ),
-    ],
+    archive: ArchiveOption,
+    labels: LabelsOption,
     out: Annotated[
         Path, typer.Option(help="The new checkpoint; must not be there yet.", show_default=False)
     ],
@@ -41,22 +45,9 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
-    exclude_seen: Annotated[
-        bool,
-        typer.Option("--exclude-seen", help="Leave out patients that training has seen."),
-    ] = False,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Count patients that training has seen; every output says so."
-        ),
-    ] = False,
-    problems: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the rows of --labels that are not used to this CSV.", show_default=False
-        ),
-    ] = None,
+    exclude_seen: ExcludeSeenOption = False,
+    force: ForceOption = False,
+    problems: ProblemsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Fit probabilities and operating points to films of the site; writes a new checkpoint."""
@@ -65,6 +56,7 @@ def calibrate(
     from vfscreen.jobs.calibrate import CalibrateRequest, run_calibrate
     from vfscreen.jobs.stopping import StopRequest, stop_on_signals
 
+    refuse_both(force=force, exclude_seen=exclude_seen)
     request = CalibrateRequest(
         checkpoint=checkpoint,
         archive=archive,

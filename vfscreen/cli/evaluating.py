@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vfscreen.cli.options import (
+    ArchiveOption,
     CheckpointOption,
     ConfigOption,
+    ExcludeSeenOption,
+    ForceOption,
     LabelsOption,
     ProblemsOption,
     load_config,
     log_to_stderr,
+    refuse_both,
 )
 
 if TYPE_CHECKING:
@@ -22,9 +26,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     checkpoint: CheckpointOption,
-    archive: Annotated[
-        Path, typer.Option(help="The archive: a folder of DICOM files.", show_default=False)
-    ],
+    archive: ArchiveOption,
     labels: LabelsOption,
     out: Annotated[
         Path, typer.Option(help="Folder of the report: index.html, report.json.")
@@ -59,24 +61,18 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    exclude_seen: Annotated[
-        bool, typer.Option("--exclude-seen", help="Leave out patients seen in training.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Go on with patients seen in training, and say so.")
-    ] = False,
+    exclude_seen: ExcludeSeenOption = False,
+    force: ForceOption = False,
     problems: ProblemsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Hold a checkpoint against labelled films: one page and one JSON, each figure with its
     interval."""
     log_to_stderr()
-    from vfscreen.errors import UsageError
     from vfscreen.jobs.evaluate import EvaluateRequest, run_evaluate
     from vfscreen.jobs.stopping import StopRequest, stop_on_signals
 
-    if force and exclude_seen:
-        raise UsageError("Give --force or --exclude-seen, not both.")
+    refuse_both(force=force, exclude_seen=exclude_seen)
     request = EvaluateRequest(
         checkpoint=checkpoint,
         archive=archive,

@@ -12,6 +12,7 @@ import typer
 
 from vfscreen import config_file
 from vfscreen.config import Config
+from vfscreen.errors import UsageError
 
 ResultsOption = Annotated[
     Path,
@@ -66,6 +67,16 @@ ProblemsOption = Annotated[
         show_default=False,
     ),
 ]
+ExcludeSeenOption = Annotated[
+    bool, typer.Option("--exclude-seen", help="Leave out patients seen in training.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Go on with patients seen in training, and say so.")
+]
+ArchiveOption = Annotated[
+    Path,
+    typer.Option("--archive", help="The archive: a folder of DICOM files.", show_default=False),
+]
 ArchiveArgument = Annotated[
     Path, typer.Argument(help="The archive: a folder of DICOM files.", show_default=False)
 ]
@@ -75,6 +86,18 @@ IdentifiersOption = Annotated[
         "--show-identifiers", help="Name files and patients; for a person at a terminal only."
     ),
 ]
+
+
+def refuse_both(*, force: bool, exclude_seen: bool) -> None:
+    """Patients seen in training are counted or left out.
+
+    Raises
+    ------
+    UsageError
+        Both were asked for.
+    """
+    if force and exclude_seen:
+        raise UsageError("Give --force or --exclude-seen, not both.")
 
 
 class Format(StrEnum):

@@ -5,21 +5,18 @@ from typing import Annotated
 
 import typer
 
-from vfscreen.cli.options import ConfigOption, load_config, log_to_stderr
+from vfscreen.cli.options import (
+    ArchiveOption,
+    ConfigOption,
+    LabelsOption,
+    load_config,
+    log_to_stderr,
+)
 
 
 def train(
-    archive: Annotated[
-        Path, typer.Option(help="The archive: a folder of DICOM files.", show_default=False)
-    ],
-    labels: Annotated[
-        Path,
-        typer.Option(
-            help="CSV: sop_instance_uid, study_instance_uid or accession_number, and a column a "
-            "finding.",
-            show_default=False,
-        ),
-    ],
+    archive: ArchiveOption,
+    labels: LabelsOption,
     out: Annotated[
         Path, typer.Option(help="The checkpoint to write (.safetensors).", show_default=False)
     ],

@@ -21,7 +21,13 @@ from vfscreen.jobs.calibration_card import card_with, recorded
 from vfscreen.jobs.label_tables import label_findings
 from vfscreen.jobs.labels import Labelled
 from vfscreen.jobs.run import Run, end
-from vfscreen.jobs.scoring import open_scoring, scan_and_label, score_films, scoring_verdict
+from vfscreen.jobs.scoring import (
+    failed_by_reason,
+    open_scoring,
+    scan_and_label,
+    score_films,
+    scoring_verdict,
+)
 from vfscreen.jobs.seen_patients import Overlap, settle_seen
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.model.checkpoint import CheckpointInfo, read_info, with_calibration
@@ -118,7 +124,7 @@ def run_calibrate(request: CalibrateRequest, config: Config, stop: StopRequest) 
         info=written,
         labelled=labelled,
         overlap=overlap,
-        failed=_failed(scored),
+        failed=failed_by_reason(scored),
         findings=found,
         untouched=tuple(f for f in info.findings if f not in found),
         error=error,
@@ -224,7 +230,7 @@ def _write(
         "of_checkpoint_sha256": info.checkpoint_sha256,
         "labels_sha256": labelled.labels_sha256,
         "seen_in_training": overlap.sentence,
-        "failed": _failed(scored),
+        "failed": failed_by_reason(scored),
         "vfscreen": __version__,
         "findings": {finding: recorded(new) for finding, new in found.items()},
     }
@@ -294,9 +300,3 @@ def _missing(column: pa.ChunkedArray) -> "np.typing.NDArray[np.bool_]":
     if pa.types.is_string(column.type):
         empty = pc.or_(empty, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True))
     return np.asarray(empty)
-
-
-def _failed(scored: pa.Table) -> dict[str, int]:
-    """Labelled films that could not be screened, by reason."""
-    counted = pc.value_counts(pc.drop_null(scored["failure_reason"])).to_pylist()
-    return {one["values"]: one["counts"] for one in counted}

@@ -1,7 +1,6 @@
 """Evaluate a checkpoint on a site's own labelled films, by the path that the nightly job uses."""
 
 import platform
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +22,13 @@ from vfscreen.jobs.labels import Labelled, LabelProblems
 from vfscreen.jobs.readers import Calls, ReadersFigures, read_calls, reader_figures
 from vfscreen.jobs.run import Run, end
 from vfscreen.jobs.scan import refuse_nesting
-from vfscreen.jobs.scoring import open_scoring, scan_and_label, score_films, scoring_verdict
+from vfscreen.jobs.scoring import (
+    failed_by_reason,
+    open_scoring,
+    scan_and_label,
+    score_films,
+    scoring_verdict,
+)
 from vfscreen.jobs.seen_patients import Overlap, settle_seen
 from vfscreen.jobs.stopping import StopRequest
 from vfscreen.model.checkpoint import CheckpointInfo, read_info
@@ -292,7 +297,6 @@ def _model(info: CheckpointInfo) -> Model:
 def _material(run: Run, labelled: Labelled, scored: pa.Table, calls: Calls | None) -> Material:
     films, problems = labelled.films, labelled.problems
     years = [day.year for day in films["study_date"].to_pylist() if day is not None]
-    failed = Counter(r for r in scored["failure_reason"].to_pylist() if r is not None)
     readers = calls.problems if calls else LabelProblems(0, 0, problems.rows.slice(0, 0))
     return Material(
         # Of the archive as it is: the ledger is of this run alone, which may go on from another.
@@ -306,7 +310,7 @@ def _material(run: Run, labelled: Labelled, scored: pa.Table, calls: Calls | Non
         labelled_films=films.num_rows,
         labelled_studies=pc.count_distinct(films["study_key"]).as_py(),
         labelled_patients=pc.count_distinct(films["patient_key"]).as_py(),
-        failed=dict(failed.most_common()),
+        failed=failed_by_reason(scored),
         label_rows=problems.total,
         label_rows_used=problems.used,
         label_rows_unused=problems.counts,

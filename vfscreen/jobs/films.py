@@ -310,11 +310,13 @@ class _Path:
             stage.seconds += seconds
             stage.cpu_seconds += cpu_seconds
         done = Shard()
-        for index, route, row in zip(scored.indexes, scored.routes, scored.logits, strict=True):
+        found = answered(scored.logits, self.info)
+        rows = zip(scored.indexes, scored.routes, scored.logits, found, strict=True)
+        for index, route, row, has_answer in rows:
             film = self.films[index]
             if index in scored.kept:
                 self.canary.network_saw(index, film.sop_instance_uid, route, scored.kept[index])
-            if answered(row[None], self.info).all():
+            if has_answer:
                 done.films.append(
                     ScreenedFilm(
                         film.sop_instance_uid,

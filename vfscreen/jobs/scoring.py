@@ -194,6 +194,11 @@ def scoring_verdict(run: Run, scored: pa.Table, config: Config) -> VfscreenError
     return None
 
 
+def failed_by_reason(scored: pa.Table) -> dict[str, int]:
+    """Labelled films that could not be screened, the most frequent reason first."""
+    return dict(Counter(pc.drop_null(scored["failure_reason"]).to_pylist()).most_common())
+
+
 def _interrupted(stop: StopRequest) -> InterruptedRunError:
     return InterruptedRunError(
         f"Stopped early ({stop.reason}): what is done is kept, and the same command goes on."

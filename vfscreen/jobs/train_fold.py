@@ -114,8 +114,11 @@ class FoldRunner:
                 f"Stopped early ({self.stop.reason}) in fold {number}: run the same command again "
                 "and it goes on from there."
             )
-        judged = self.ensemble([trained.model])
-        logits = logits_of(judged, validation, self.spec, self.device, s.batch_size)
+        logits = trained.validation_logits
+        assert logits is not None
+        if s.flip:  # the loop judges films as they are, the checkpoint their mirror images as well
+            judged = self.ensemble([trained.model])
+            logits = logits_of(judged, validation, self.spec, self.device, s.batch_size)
         return FoldResult(
             number=number,
             model=trained.model.cpu(),
